@@ -1,0 +1,336 @@
+"""What a binary says of one function: types, locations, sites. No I/O, no ELF, no DWARF from here on.
+
+Entered by `agents.binaries.service` (which reads ELF and DWARF), left towards `agents.compiler`.
+Addresses are virtual addresses as the ELF file states them; a site also carries its file offset,
+which is what a uprobe is attached by. Sizes and offsets are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+from agents.absence import Absent
+
+TypeId = NewType("TypeId", int)  # key into TypeTable; the DIE's offset, or negative for a synthetic type
+
+
+class Language(StrEnum):
+    GO = "go"
+    C = "c"
+    CPP = "c++"
+    RUST = "rust"
+
+
+# --- types -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Integer:
+    name: str
+    size: int  # 1, 2, 4, 8, 16
+    signed: bool
+    character: bool = False  # C's char, Rust's char (size 4)
+
+
+@dataclass(frozen=True)
+class Boolean:
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Float:
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Enumeration:
+    name: str
+    size: int
+    signed: bool
+    members: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """`target` is None for void*, unsafe.Pointer and uintptr-like handles."""
+
+    name: str
+    target: TypeId | None
+    size: int = 8
+
+
+@dataclass(frozen=True)
+class Member:
+    name: str
+    offset: int
+    type: TypeId
+    embedded: bool = False  # Go embedded field, C++ base class, C anonymous member: its fields are promoted
+    bit_offset: int | None = None  # bit-fields: from the start of the struct, DW_AT_data_bit_offset
+    bit_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Struct:
+    """Also C++ classes, Rust structs and tuples, and unions (every member at 0)."""
+
+    name: str
+    size: int
+    members: tuple[Member, ...]
+    union: bool = False
+    incomplete: bool = False  # declaration only
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One alternative of a Rust enum. `discriminants` are inclusive ranges; empty: the default (niche) one."""
+
+    name: str
+    discriminants: tuple[tuple[int, int], ...]
+    type: TypeId  # a Struct whose member offsets count from the start of the whole enum
+
+
+@dataclass(frozen=True)
+class VariantPart:
+    """A Rust enum (DW_TAG_variant_part): the tag tells which alternative's fields are alive."""
+
+    name: str
+    size: int
+    tag_offset: int
+    tag_size: int
+    tag_signed: bool
+    variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True)
+class Array:
+    name: str
+    size: int
+    element: TypeId
+    count: int
+
+
+@dataclass(frozen=True)
+class String:
+    """Pointer then length, 16 bytes: Go's string, Rust's &str."""
+
+    name: str
+    size: int = 16
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Pointer then length: Go's []T (then capacity, 24 bytes), Rust's &[T] (16 bytes)."""
+
+    name: str
+    element: TypeId
+    size: int = 24
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A concrete type that a Go interface value may hold: found by its itab or type word."""
+
+    word: int  # value of the interface's first word, unrelocated virtual address
+    name: str  # "*errors.errorString"
+    type: TypeId | None  # None: only the name is known
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Go interface, two words. `empty`: first word is the type, else an itab with the type at +8."""
+
+    name: str
+    empty: bool
+    implementations: tuple[Implementation, ...] = ()
+    size: int = 16
+
+
+@dataclass(frozen=True)
+class Map:
+    """Go map: a pointer to its header (Swiss table from Go 1.24)."""
+
+    name: str
+    key: TypeId
+    value: TypeId
+    size: int = 8
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """A type whose value cannot be shown; `why` says so to a person (channels, functions, complex numbers)."""
+
+    name: str
+    size: int
+    why: str
+
+
+Type = (
+    Integer
+    | Boolean
+    | Float
+    | Enumeration
+    | Pointer
+    | Struct
+    | VariantPart
+    | Array
+    | String
+    | Slice
+    | Interface
+    | Map
+    | Opaque
+)
+TypeTable = Mapping[TypeId, Type]  # closed: every TypeId that a type in it names is in it too
+
+
+# --- places ----------------------------------------------------------------------------------------------------
+
+
+class Register(StrEnum):
+    """General registers of x86-64 and arm64 as their manuals spell them; compiler knows where pt_regs keeps each."""
+
+    RAX = "rax"
+    RBX = "rbx"
+    RCX = "rcx"
+    RDX = "rdx"
+    RSI = "rsi"
+    RDI = "rdi"
+    RBP = "rbp"
+    RSP = "rsp"
+    R8 = "r8"
+    R9 = "r9"
+    R10 = "r10"
+    R11 = "r11"
+    R12 = "r12"
+    R13 = "r13"
+    R14 = "r14"
+    R15 = "r15"
+
+
+@dataclass(frozen=True)
+class InRegister:
+    """The low `Piece.size` bytes of a register."""
+
+    register: Register
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """At `register + displacement`, in the target's memory, at the moment the site's instruction is about to run."""
+
+    register: Register
+    displacement: int
+
+
+@dataclass(frozen=True)
+class Static:
+    """At a fixed virtual address of the file (globals); add the load bias."""
+
+    address: int
+
+
+@dataclass(frozen=True)
+class Constant:
+    value: int
+
+
+Place = InRegister | InMemory | Static | Constant | Absent
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Bytes [offset, offset + size) of a value are at `place`."""
+
+    offset: int
+    size: int
+    place: Place
+
+
+Location = tuple[Piece, ...]  # ordered by offset; padding may be uncovered; a zero-sized value has none
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An argument or result. `location` holds at the site it was resolved for, and only there."""
+
+    name: str  # "" when unnamed; Go's blank "_" too
+    type: TypeId
+    location: Location | Absent
+
+
+class TrapClass(StrEnum):
+    """What the kernel does with the instruction under the probe: it decides the price of a hit."""
+
+    NOP5 = "nop5"  # optimised call, cheapest; not in leaf functions that use the red zone
+    EMULATED = "emulated"  # push, jcc, jmp, call, nop: about one trap
+    STEPPED = "stepped"  # single-stepped out of line: a second exception, 12 to 30 times dearer in a guest
+
+
+@dataclass(frozen=True)
+class Site:
+    address: int  # virtual address in the file
+    offset: int  # file offset: what the kernel attaches by
+    trap_class: TrapClass
+    instruction: str  # as capstone prints it: "push rbp"
+    # Canonical frame address = register + displacement, just before the instruction runs. Go and uretprobes
+    # pair entry and return by it.
+    cfa_register: Register
+    cfa_displacement: int
+    inlined: bool = False
+    line: int | None = None
+
+
+class ReturnMethod(StrEnum):
+    RET_SITES = "ret_sites"  # Go: a probe at each RET; a uretprobe would break a moving stack
+    URETPROBE = "uretprobe"  # C, C++, Rust
+
+
+@dataclass(frozen=True)
+class GoRuntime:
+    """Offsets in runtime.g of this build; g is in R14 at entry and at RET (ABIInternal)."""
+
+    version: str  # "go1.27.3"
+    goid_offset: int
+    stack_hi_offset: int
+
+
+@dataclass(frozen=True)
+class BinaryIdentity:
+    """Which file this is. `path` is how the agent opens it (through /proc/PID/root when the target is in a container)."""
+
+    path: str
+    build_id: str  # GNU build-id or Go build id hashed to hex; sha256 of the file when it has neither
+    inode: int
+    device: int
+
+
+@dataclass(frozen=True)
+class ResolvedProbe:
+    """One function of one binary, ready to compile a probe for.
+
+    Proves: the addresses and locations come from this very file's ELF and DWARF (`binary` names it) and the
+    sites start instructions. Does not prove that a capture's expression fits the types: the compiler's first pass does.
+    Minted by `agents.binaries.service` only.
+    """
+
+    binary: BinaryIdentity
+    function: str
+    language: Language
+    file: str | None
+    line: int | None
+    low_pc: int
+    high_pc: int
+    arguments: tuple[Variable, ...]  # locations hold at `entry`
+    results: tuple[Variable, ...]  # locations hold at every one of `returns`, or after the return for a uretprobe
+    entry: Site
+    returns: tuple[Site, ...]  # RET_SITES: each RET. URETPROBE: empty, `entry` is armed with the return flag
+    return_method: ReturnMethod
+    inlined_copies: tuple[Site, ...]  # where callers inlined it; `arguments` do not hold there
+    go: GoRuntime | None
+    types: TypeTable
+    notes: tuple[str, ...] = ()  # what a person should know: "3 inlined copies are not probed"
+    position_independent: bool = False  # ET_DYN: static addresses need the load bias

@@ -1,0 +1,34 @@
+"""Who is asking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from control_plane.foundation.identifiers import SubjectId
+
+
+class PrincipalKind(StrEnum):
+    PERSON = "person"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Somebody whose token was valid just now.
+
+    Proves: an issuer that this server trusts vouched for (issuer, subject), for this audience, unexpired.
+    Does not prove membership of any tenant, nor any right. Minted by `control_plane.identity.service` only.
+    """
+
+    issuer: str
+    subject: str
+    kind: PrincipalKind
+    display_name: str  # for people to read; never compared
+    authenticated_at: datetime | None
+    scopes: frozenset[str]
+
+    @property
+    def id(self) -> SubjectId:
+        return SubjectId(f"{self.issuer}|{self.subject}")

@@ -1,0 +1,1 @@
+"""TODO: the owner of this folder writes what comes before and after."""

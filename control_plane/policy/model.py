@@ -1,0 +1,56 @@
+"""What can be asked for, on what, and the proof of a yes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from control_plane.foundation.identifiers import TenantId
+from control_plane.identity.model import Principal
+
+
+class Permission(StrEnum):
+    """`<object>:<verb>`, the words of policies/roles.yaml. Every route names exactly one."""
+
+    TEMPLATE_READ = "template:read"
+    TEMPLATE_SUBMIT = "template:submit"
+    TEMPLATE_REVIEW = "template:review"
+    TRACEPOINT_READ = "tracepoint:read"
+    TRACEPOINT_REQUEST = "tracepoint:request"
+    TRACEPOINT_RENEW = "tracepoint:renew"
+    TRACEPOINT_DELETE = "tracepoint:delete"
+    RECORDS_READ = "records:read"
+    FUNCTIONS_READ = "functions:read"
+    MASKING_READ = "masking:read"
+    MASKING_WRITE = "masking:write"
+    POLICY_READ = "policy:read"
+    POLICY_WRITE = "policy:write"
+    MEMBER_READ = "member:read"
+    MEMBER_WRITE = "member:write"
+    AGENT_READ = "agent:read"
+    AGENT_JOIN = "agent:join"
+    AUDIT_READ = "audit:read"
+    TENANT_READ = "tenant:read"
+    TENANT_CREATE = "tenant:create"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What a permission is asked on: `kind` is the permission's object, `name` one of them or "*" for all of a list."""
+
+    tenant: TenantId
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Policy said yes to this principal, this permission, this resource, now.
+
+    Proves just that, for one call; it is not kept. Minted by `control_plane.policy.service` only.
+    """
+
+    principal: Principal
+    permission: Permission
+    resource: Resource
+    rule: str  # which rule allowed it, for the log and `policy explain`
