@@ -1,1 +1,1 @@
-"""TODO"""
+"""Which processes a target means. After `admission`, before `binaries`: their executables are what gets resolved."""
