@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from agents.binaries.model import Site
@@ -45,7 +45,7 @@ class MapName(StrEnum):
     """The maps a program may use; the runtime creates those that `BpfProgram.maps` lists."""
 
     RING = "ring"  # ring buffer of records, one size
-    CONTROL = "control"  # array of one Control value, mapped into the agent
+    CONTROL = "control"  # array of one value, see ControlField, mapped into the agent
     COUNTERS = "counters"  # per-CPU array: key = Counter, value = u64
     PROCESSES = "processes"  # hash: u32 tgid -> u64 load bias; a tgid that is not here is ignored, before anything else
     STASH = "stash"  # hash: what an entry keeps for its return
@@ -85,9 +85,8 @@ class Counter(IntEnum):
     UNPAIRED_RETURN = 9  # a return whose entry was not seen (called before the probe was armed): not a hit
 
 
-@dataclass(frozen=True)
-class Control:
-    """The one value of CONTROL: eight u64, little-endian, at these byte offsets. Written by the agent but for the last two."""
+class ControlField(IntEnum):
+    """Byte offsets in the one value of CONTROL, u64 each, little-endian. The agent writes all but TAKEN and ARRIVAL."""
 
     ENABLED = 0  # 0: switched off, nothing is captured
     DEADLINE = 8  # bpf_ktime_get_boot_ns() after which nothing is captured; 0 means already past
@@ -96,7 +95,9 @@ class Control:
     BURST = 32  # ns of credit of the rate limit
     TAKEN = 40  # records taken so far, counted by the program
     ARRIVAL = 48  # theoretical arrival time of the rate limit, kept by the program
-    SIZE = 64
+
+
+CONTROL_SIZE: Final = 64  # a cache line
 
 
 class Role(StrEnum):
