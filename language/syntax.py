@@ -1,6 +1,6 @@
-"""Expression text -> a small typed syntax tree; Python's own grammar, read with `ast`, never executed.
+"""The nodes of an expression: what `expressions.parse` makes of a text, and the compiler binds to a binary's types.
 
-The nodes are what `agents.compiler` binds to a binary's types and what review and masking look at.
+Frozen and plain, so that two expressions are equal exactly when they mean the same text.
 """
 
 from __future__ import annotations
