@@ -1,0 +1,138 @@
+"""An issuer's public keys: key id -> key set, from the embedded issuer in-process or from an external one by HTTPS.
+
+The external set is cached for a while and fetched by one request at a time. A key id that is not in it causes one
+fetch and is then remembered as unknown: a thousand made-up key ids cost one request to the issuer. When a refresh
+fails, the old set serves on for an hour, then verification fails closed. Next: `token_verifier` checks the signature.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+import httpx
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from control_plane.foundation.clock import Clock
+from control_plane.foundation.errors import DependencyUnavailable
+
+FRESH_FOR: Final = timedelta(minutes=5)  # how long a withdrawn key may still be accepted
+STALE_FOR: Final = timedelta(hours=1)  # an issuer's outage must not sign everybody out at once
+REFETCH_AFTER: Final = timedelta(seconds=30)  # the least time between two fetches caused by unknown key ids
+UNKNOWN_FOR: Final = timedelta(minutes=5)
+MAX_UNKNOWN: Final = 128  # remembered unknown key ids; more is an attack, and the REFETCH_AFTER bound still holds
+MAX_BYTES: Final = 256 * 1024  # a key set is some KiB
+MAX_KEYS: Final = 64
+TIMEOUT: Final = timedelta(seconds=5)
+
+
+class KeySource(Protocol):
+    async def keys(self, key_id: str | None) -> KeySet:
+        """The issuer's keys, refreshed when `key_id` is not among them. Raises DependencyUnavailable."""
+        ...
+
+
+class InProcessKeys:
+    """The embedded issuer's keys: no request to ourselves."""
+
+    def __init__(self, public_jwks: Callable[[], dict[str, Any]]) -> None:
+        self._public_jwks = public_jwks
+
+    async def keys(self, key_id: str | None) -> KeySet:  # noqa: ARG002 - there is one set, and it is complete
+        return KeySet.import_key_set(self._public_jwks())  # type: ignore[arg-type]
+
+
+class RemoteKeys:
+    """`jwks_uri` of one allow-listed issuer; when none is configured, the one its discovery document names."""
+
+    def __init__(self, issuer: str, jwks_uri: str | None, client: httpx.AsyncClient, clock: Clock) -> None:
+        self._issuer = issuer
+        self._jwks_uri = jwks_uri
+        self._client = client
+        self._clock = clock
+        self._set: KeySet | None = None
+        self._fetched_at: datetime | None = None
+        self._tried_at: datetime | None = None
+        self._unknown: dict[str, datetime] = {}
+        self._flight = asyncio.Lock()
+
+    async def keys(self, key_id: str | None) -> KeySet:
+        if not self._must_fetch(key_id):
+            return self._known()
+        async with self._flight:  # those who waited find the work done
+            if self._must_fetch(key_id):
+                await self._refresh()
+                if key_id is not None and not _has(self._set, key_id):
+                    self._remember_unknown(key_id)
+        return self._known()
+
+    def _must_fetch(self, key_id: str | None) -> bool:
+        now = self._clock.now()
+        if self._tried_at is not None and now - self._tried_at < REFETCH_AFTER and self._set is None:
+            return False  # the last try failed just now
+        if self._set is None or self._fetched_at is None:
+            return True
+        if now - self._fetched_at >= FRESH_FOR:
+            return self._tried_at is None or now - self._tried_at >= REFETCH_AFTER
+        if key_id is None or _has(self._set, key_id):
+            return False
+        seen = self._unknown.get(key_id)
+        if seen is not None and now - seen < UNKNOWN_FOR:
+            return False
+        return self._tried_at is None or now - self._tried_at >= REFETCH_AFTER
+
+    def _known(self) -> KeySet:
+        if self._set is None or self._fetched_at is None:
+            raise DependencyUnavailable(
+                f"the keys of issuer {self._issuer} could not be fetched; try again in a minute"
+            )
+        if self._clock.now() - self._fetched_at >= STALE_FOR:
+            raise DependencyUnavailable(
+                f"the keys of issuer {self._issuer} are older than {STALE_FOR} and it does not answer"
+            )
+        return self._set
+
+    async def _refresh(self) -> None:
+        self._tried_at = self._clock.now()
+        try:
+            uri = self._jwks_uri or await self._discover()
+            found = KeySet.import_key_set(await self._fetch_json(uri))  # type: ignore[arg-type]
+        except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError):
+            return  # the old set serves until it is stale; _known says so when there is none
+        if 0 < len(found.keys) <= MAX_KEYS:
+            self._set = found
+            self._fetched_at = self._clock.now()
+
+    async def _discover(self) -> str:
+        document = await self._fetch_json(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
+        if document.get("issuer") != self._issuer:
+            raise ValueError(f"the discovery document of {self._issuer} speaks for {document.get('issuer')!r}")
+        return str(document["jwks_uri"])
+
+    async def _fetch_json(self, uri: str) -> dict[str, Any]:
+        """At most MAX_BYTES, no redirects: an issuer must not lead us to an address of its choice."""
+        body = bytearray()
+        async with self._client.stream("GET", uri, follow_redirects=False, timeout=TIMEOUT.total_seconds()) as answer:
+            if answer.status_code != httpx.codes.OK:
+                raise ValueError(f"{uri} answered {answer.status_code}")
+            async for chunk in answer.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    raise ValueError(f"{uri} answered more than {MAX_BYTES} bytes")
+        document = json.loads(bytes(body))
+        if not isinstance(document, dict):
+            raise TypeError(f"{uri} did not answer a JSON object")
+        return document
+
+    def _remember_unknown(self, key_id: str) -> None:
+        if len(self._unknown) >= MAX_UNKNOWN:
+            self._unknown.pop(next(iter(self._unknown)))
+        self._unknown[key_id] = self._clock.now()
+
+
+def _has(keys: KeySet | None, key_id: str) -> bool:
+    return keys is not None and any(key.kid == key_id for key in keys.keys)

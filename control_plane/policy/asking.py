@@ -1,0 +1,101 @@
+"""How a route asks: one decorator names the permission, one parameter receives the proof.
+
+    @router.post("/v1/tenants/{tenant}/templates", status_code=201)
+    @requires(Permission.TEMPLATE_SUBMIT)
+    async def submit(grant: Granted, body: SubmitTemplate, ...): ...
+
+`name=` is the path parameter that holds the resource's name ("*", all of them, when there is none); the tenant is the
+path parameter `tenant`, or the platform when the route has none. `public` and `authenticated` are the only exceptions
+and say why. `control_plane.http.asking_check` walks all routes at start-up: one without a declaration stops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from control_plane.foundation.identifiers import TenantId
+from control_plane.foundation.provision import Provision
+from control_plane.identity.model import Principal
+from control_plane.identity.service import Identity
+from control_plane.policy.model import Grant, Permission, Resource
+from control_plane.policy.service import PLATFORM_TENANT, PolicyService
+
+_DECLARED: Final = "__probegate_asking__"
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Requires:
+    permission: Permission
+    name: str | None  # the path parameter that names the resource
+
+
+@dataclass(frozen=True)
+class Public:
+    reason: str
+
+
+@dataclass(frozen=True)
+class Authenticated:
+    reason: str
+
+
+Asking = Requires | Public | Authenticated
+
+
+def requires(permission: Permission, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
+    """This route needs that permission; it must also take a `Granted` parameter."""
+    return _declare(Requires(permission, name))
+
+
+def public(reason: str) -> Callable[[Endpoint], Endpoint]:
+    """Anybody may call this route, because of the reason."""
+    return _declare(Public(reason))
+
+
+def authenticated(reason: str) -> Callable[[Endpoint], Endpoint]:
+    """Anybody who has signed in may call this route, because of the reason; it must take a `SignedIn` parameter."""
+    return _declare(Authenticated(reason))
+
+
+def asking_of(endpoint: object) -> Asking | None:
+    declared = getattr(endpoint, _DECLARED, None)
+    return declared if isinstance(declared, Requires | Public | Authenticated) else None
+
+
+async def signed_in(connection: HTTPConnection) -> Principal:
+    """Raises Unauthenticated."""
+    provision: Provision = connection.app.state.provision
+    return await provision.get(Identity).authenticate(connection)
+
+
+async def granted(connection: HTTPConnection) -> Grant:
+    """Authenticate, then ask policy for what the route declared. Raises Unauthenticated, Denied, NotFound."""
+    asking = asking_of(connection.scope["endpoint"])
+    if not isinstance(asking, Requires):
+        raise TypeError(f"{connection.scope['endpoint']!r} takes a Granted but does not declare @requires")
+    principal = await signed_in(connection)
+    provision: Provision = connection.app.state.provision
+    tenant = TenantId(connection.path_params.get("tenant", PLATFORM_TENANT))
+    name = "*" if asking.name is None else str(connection.path_params[asking.name])
+    kind = asking.permission.partition(":")[0]
+    return await provision.get(PolicyService).require(principal, asking.permission, Resource(tenant, kind, name))
+
+
+Granted = Annotated[Grant, Depends(granted)]
+SignedIn = Annotated[Principal, Depends(signed_in)]
+
+
+def _declare(asking: Asking) -> Callable[[Endpoint], Endpoint]:
+    def declare(endpoint: Endpoint) -> Endpoint:
+        if asking_of(endpoint) is not None:
+            raise TypeError(f"{endpoint.__qualname__} declares twice what it asks")
+        setattr(endpoint, _DECLARED, asking)
+        return endpoint
+
+    return declare

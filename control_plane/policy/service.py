@@ -1,0 +1,147 @@
+"""May they? Principal, Permission, Resource -> Grant, or Denied with the reason, or NotFound.
+
+    1. the tenant and its policy version    absent             -> NotFound
+    2. the snapshot of that version         not a member       -> NotFound, in the same words
+    3. decide                               no                 -> Denied: roles held, permission missing, role to ask for
+    4. service accounts                     asking to review   -> Denied: a review is a person's
+    5. the log                              cannot be written  -> AuditUnavailable, so no grant
+
+Every answer is an entry in the log, yes and no, mutation and read alike: DESIGN.md's table has no exception, and who
+looked at what is part of the record. A decision is one short transaction; only then does the route's own begin.
+The answer to a non-member goes to the platform's log: whether the tenant exists at all is nobody's business.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NoReturn
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditTrail, Outcome
+from control_plane.foundation.correlation import current_request_id
+from control_plane.foundation.database import Database
+from control_plane.foundation.errors import Denied, NotFound
+from control_plane.foundation.identifiers import TenantId
+from control_plane.identity.model import Principal, PrincipalKind
+from control_plane.policy.casbin_decider import Snapshot, build_snapshot
+from control_plane.policy.decide import PLATFORM, TENANT_PATTERN, Decision, decide
+from control_plane.policy.model import Grant, Permission, Resource
+from control_plane.policy.roles import RoleBook
+from control_plane.policy.tables import MemberRow, TenantRow
+
+PLATFORM_TENANT: Final = TenantId(PLATFORM)
+MAX_SNAPSHOTS: Final = 4096  # tenants kept compiled; each is some tens of KiB
+_MAX_LOGGED: Final = 100  # characters of a name that nobody vouched for
+
+
+class PolicyService:
+    def __init__(self, database: Database, audit: AuditTrail, book: RoleBook) -> None:
+        self._database = database
+        self._audit = audit
+        self._book = book
+        self._snapshots: dict[str, Snapshot] = {}
+
+    async def require(self, principal: Principal, permission: Permission, resource: Resource) -> Grant:
+        """The proof of a yes. Raises Denied, NotFound, AuditUnavailable."""
+        async with self._database.transaction() as session:
+            snapshot = await self._snapshot(session, resource.tenant)
+            if snapshot is None or not snapshot.roles_of(principal.id):
+                decision = None
+                await self._write(session, PLATFORM_TENANT, principal, permission, resource, None)
+            else:
+                decision = self._decide(snapshot, principal, permission, resource.name)
+                await self._write(session, resource.tenant, principal, permission, resource, decision)
+        if decision is None:
+            raise no_such_tenant(resource.tenant)
+        if not decision.allowed:
+            _refuse(decision, permission, resource)
+        return Grant(principal, permission, resource, decision.rule)
+
+    async def can(self, principal: Principal, permission: str, tenant: TenantId, name: str) -> Decision:
+        """The same answer without asking for anything: `can-i`. Mints nothing. Raises NotFound like `require`."""
+        async with self._database.transaction() as session:
+            snapshot = await self._snapshot(session, tenant)
+        if snapshot is None or not snapshot.roles_of(principal.id):
+            raise no_such_tenant(tenant)
+        return self._decide(snapshot, principal, permission, name)
+
+    def _decide(self, snapshot: Snapshot, principal: Principal, permission: str, name: str) -> Decision:
+        decision = decide(snapshot, self._book, principal.id, permission, name)
+        if decision.allowed and principal.kind is PrincipalKind.SERVICE and permission == Permission.TEMPLATE_REVIEW:
+            return Decision(
+                False, "service-accounts", "you are a service account; a review is a person's", decision.roles
+            )
+        return decision
+
+    async def _snapshot(self, session: AsyncSession, tenant: TenantId) -> Snapshot | None:
+        """The tenant's rules as of this transaction: the version is read each time, the rest when it has changed."""
+        if not TENANT_PATTERN.fullmatch(tenant):
+            return None
+        version = await session.scalar(select(TenantRow.policy_version).where(TenantRow.tenant == tenant))
+        if version is None:
+            return None
+        known = self._snapshots.get(tenant)
+        if known is None or known.version != version:
+            known = build_snapshot(tenant, version, await _members(session, tenant), self._book)
+            if len(self._snapshots) >= MAX_SNAPSHOTS:
+                self._snapshots.pop(next(iter(self._snapshots)))
+            self._snapshots[tenant] = known
+        return known
+
+    async def _write(
+        self,
+        session: AsyncSession,
+        log: TenantId,
+        principal: Principal,
+        permission: Permission,
+        resource: Resource,
+        decision: Decision | None,
+    ) -> None:
+        allowed = decision is not None and decision.allowed
+        event = AuditEvent(
+            action=AuditAction.POLICY_ALLOW if allowed else AuditAction.POLICY_DENY,
+            outcome=Outcome.SUCCESS if allowed else Outcome.REFUSED,
+            actor=principal.id,
+            resource=f"{resource.kind}/{resource.name[:_MAX_LOGGED]}",
+            detail={
+                "permission": permission.value,
+                "rule": decision.rule if decision else "not-a-member",
+                **({} if decision else {"tenant": resource.tenant[:_MAX_LOGGED]}),
+                **({"reason": decision.reason} if decision and decision.reason else {}),
+            },
+            request_id=current_request_id.get(),
+        )
+        await self._audit.append(session, log, event)
+
+
+def no_such_tenant(tenant: str) -> NotFound:
+    """The one answer for a tenant that is absent and for one that is not yours."""
+    return NotFound(
+        f"there is no tenant {tenant[:_MAX_LOGGED]!r} that you are a member of; `probegate whoami` lists yours"
+    )
+
+
+async def _members(session: AsyncSession, tenant: TenantId) -> dict[str, tuple[str, ...]]:
+    rows = await session.execute(
+        select(MemberRow.subject, MemberRow.role)
+        .where(MemberRow.tenant == tenant)
+        .order_by(MemberRow.subject, MemberRow.role)
+    )
+    members: dict[str, tuple[str, ...]] = {}
+    for subject, role in rows:
+        members[subject] = (*members.get(subject, ()), role)
+    return members
+
+
+def _refuse(decision: Decision, permission: Permission, resource: Resource) -> NoReturn:
+    raise Denied(
+        f"{permission} on {resource.kind}/{resource.name} is denied: {decision.reason}.",
+        extra={
+            "permission": permission.value,
+            "resource": f"{resource.kind}/{resource.name}",
+            "rule": decision.rule,
+            "roles_held": list(decision.roles),
+            "roles_that_allow": list(decision.would_allow),
+        },
+    )
