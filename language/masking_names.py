@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final
 
@@ -27,7 +26,7 @@ MAX_SEGMENTS: Final = 16  # deeper than any capture may go
 # An acronym followed by a word (HTTPServer), a word with its digits (cvv2, Number), an acronym, digits alone.
 _WORD: Final = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+[0-9]*|[A-Z]+[0-9]*|[0-9]+|[^\W\d_A-Za-z]+")
 _WORD_TOKEN: Final = re.compile(r"\*?[a-z0-9]+\*?")
-_SEGMENT: Final = re.compile(r"[^.\s|:]+")
+_SEGMENT: Final = re.compile(r"[^.\s|:\[\]]+")
 
 
 class BadPattern(ValueError):
@@ -150,13 +149,30 @@ def path_matches(pattern: str, path: Sequence[str]) -> bool:
 def type_matches(pattern: str, type_name: str) -> bool:
     """Whether a DWARF type name is meant: `*` is any text; pointers, slices and arrays of a type count as the type."""
     bare = re.sub(r"^(?:\*|&|\[\d*\]|const |struct )+", "", type_name.strip()).removesuffix("*").strip()
-    return fnmatchcase(bare, pattern) or fnmatchcase(type_name, pattern)
+    return glob_matches(pattern, bare) or glob_matches(pattern, type_name)
+
+
+def glob_matches(pattern: str, text: str) -> bool:
+    """Whether `text` is the pattern with any text for each `*`; in time linear in the text for each `*`."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return pattern == text
+    *middle, last = rest
+    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for part in middle:
+        at = text.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
 
 
 def _is_word(token: str, word: str) -> bool:
     """Equal but for a plural `s` and trailing digits; a `*` at an end of the token leaves that end open."""
     if "*" in token:
-        return fnmatchcase(word, token)
+        return glob_matches(token, word)
     return token in {word, word.rstrip("0123456789"), word.removesuffix("s")}
 
 
@@ -168,7 +184,7 @@ def _consume(pattern: tuple[str, ...], path: tuple[str, ...]) -> set[tuple[str, 
             {
                 rest if rest[0] == ANY_DEPTH else rest[1:]
                 for rest in states
-                if rest and (rest[0] == ANY_DEPTH or fnmatchcase(segment, rest[0]))
+                if rest and (rest[0] == ANY_DEPTH or glob_matches(rest[0], segment))
             }
         )
     return states

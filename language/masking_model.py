@@ -1,0 +1,114 @@
+"""Masking rules and what they become: the rule that decided for a column, and those for what lies inside it.
+
+`masking_rule_files` reads them, `masking_rules` binds them to a template's captures. The bound form goes into the
+signed spec as `FieldRule`, where `agents.masking` follows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from language.errors import TemplateError
+from language.masking import Action
+from language.masking_names import PathPattern, type_matches
+
+
+class MaskingRuleError(TemplateError):
+    """A rule file that cannot be used as it stands."""
+
+
+class UnmaskedField(TemplateError):
+    """A capture that no rule covers, or a masking entry that covers no capture."""
+
+
+class HiddenPredicate(TemplateError):
+    """A condition on a value that masking hides: firing or not firing would show it."""
+
+
+class Scope(StrEnum):
+    """Whose rules they are. Order of deciding among equally strict ones."""
+
+    PLATFORM = "platform"
+    TENANT = "tenant"
+
+
+class Kind(StrEnum):
+    """What a captured value is, for those that no rule names. The first four are known on the agent only."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    FLOAT = "float"
+    BOOLEAN = "boolean"
+    LATENCY = "latency"
+    LENGTH = "length"
+    STACK = "stack"
+    IDENTIFIER = "identifier"  # pid(), tid(), goid()
+    COMM = "comm"
+
+
+VALUE_KINDS = (Kind.STRING, Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What the rule must and must not match: field paths or type names. A file whose cases fail is refused."""
+
+    matches: tuple[str, ...] = ()
+    ignores: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Fields that match get `action`. Exactly one of `path` (a pattern of names) and `type` (DWARF) is set."""
+
+    name: str
+    action: Action
+    path: PathPattern | None = None
+    type: str = ""
+    cases: Cases = field(default_factory=Cases)
+
+    def means(self, subject: str) -> bool:
+        """Whether a field path ("o.Card.Number") or, for a type rule, a type name is matched."""
+        if self.path is None:
+            return type_matches(self.type, subject)
+        segments = tuple(subject.split("."))
+        return any(self.path.matches(segments[:end]) for end in range(1, len(segments) + 1))
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """The rules of one scope. `strict` leaves no default: a field that no rule names refuses the plan."""
+
+    scope: Scope
+    rules: tuple[Rule, ...] = ()
+    defaults: Mapping[Kind, Action] = field(default_factory=dict)
+    strict: bool = False
+
+    def label(self, rule: str) -> str:
+        return f"{self.scope}:{rule}"
+
+
+@dataclass(frozen=True)
+class BoundPath:
+    """A stricter rule for a part of a composite value.
+
+    Either `path` (a pattern of `language.masking_names`, relative to the captured value) or `type` is set: a DWARF
+    type pattern, or "kind:string" (integer, float, boolean) for every value of that kind.
+    """
+
+    path: str
+    type: str
+    action: Action
+    rule: str
+
+
+@dataclass(frozen=True)
+class BoundRule:
+    """What happens to one column, which rule decided ("platform:default.string"), and what is stricter inside."""
+
+    column: str
+    action: Action
+    rule: str
+    paths: tuple[BoundPath, ...] = ()

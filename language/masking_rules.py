@@ -1,0 +1,172 @@
+"""A template's captures and the rule sets that apply -> one rule for every column, or a refusal.
+
+For every field that a capture reads: the rules of platform and tenant that mean it (by path, by name), or their
+default for its kind; then the author's own proposal. The strictest action wins, so a template and a tenant can only
+tighten. What cannot be known before a binary is seen (types, names inside a struct that is captured whole) goes along
+as `BoundPath`, for the compiler (`drop`) and the agent's masking. Used by `control_plane.masking` and by
+`probegate-agent try`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from language.expressions import parse
+from language.masking import Action
+from language.masking_fields import Reference, field_path, references
+from language.masking_model import (
+    VALUE_KINDS,
+    BoundPath,
+    BoundRule,
+    Cases,
+    HiddenPredicate,
+    Kind,
+    MaskingRuleError,
+    Rule,
+    RuleSet,
+    Scope,
+    UnmaskedField,
+)
+from language.masking_names import KIND_PREFIX, MAX_PATTERN, WordsPattern, path_matches, type_matches
+from language.masking_rule_files import failing_cases, load_rules, rule_from
+from language.model import Capture
+
+__all__ = [
+    "BoundPath",
+    "BoundRule",
+    "Cases",
+    "HiddenPredicate",
+    "Kind",
+    "MaskingRuleError",
+    "Rule",
+    "RuleSet",
+    "Scope",
+    "UnmaskedField",
+    "bind",
+    "decide",
+    "failing_cases",
+    "load_rules",
+    "path_matches",
+    "rule_from",
+    "type_matches",
+]
+
+TEMPLATE: Final = "template"
+CONSTANT_RULE: Final = "constant"  # a literal of the approved text shows nothing of the target
+_STRICTNESS: Final = {action: rank for rank, action in enumerate(Action)}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An action and the rule that asked for it."""
+
+    action: Action
+    rule: str
+
+
+def bind(
+    captures: Sequence[Capture],
+    masking: Iterable[tuple[str, str]],
+    rulesets: Sequence[RuleSet],
+    parameters: Collection[str] = (),
+) -> tuple[BoundRule, ...]:
+    """One rule for each capture, in their order. `masking` is the template's own: column -> action.
+
+    Raises UnmaskedField for a capture without a rule and for a masking entry without a capture.
+    """
+    proposed = _proposals(captures, masking)
+    return tuple(_bind_one(capture, proposed.get(capture.column), rulesets, parameters) for capture in captures)
+
+
+def decide(reference: Reference, rulesets: Sequence[RuleSet], names: Sequence[str] = ()) -> Decision | None:
+    """The strictest rule for one field by itself, or None. `names` are further names it goes by (its column)."""
+    found = [decision for ruleset in rulesets for decision in _candidates(reference, ruleset, names)]
+    if any(ruleset.strict for ruleset in rulesets):
+        named = [decision for decision, is_default in found if not is_default]
+        return _strictest(decision for decision, _ in found) if named or reference.kind else None
+    return _strictest(decision for decision, _ in found)
+
+
+def _bind_one(
+    capture: Capture, proposed: Action | None, rulesets: Sequence[RuleSet], parameters: Collection[str]
+) -> BoundRule:
+    expression = parse(capture.expression, parameters)
+    fields = tuple(dict.fromkeys(references(expression)))
+    decisions: list[Decision] = []
+    for reference in fields:
+        decision = decide(reference, rulesets, (capture.column,))
+        if decision is None:
+            raise UnmaskedField(
+                f"column {capture.column!r} captures {reference.text}, and no masking rule covers it: "
+                "ask for a tenant rule that names it, or leave it out"
+            )
+        decisions.append(decision)
+    if not fields:
+        decisions.append(Decision(Action.ALLOW, CONSTANT_RULE))
+    if proposed is not None:
+        decisions.append(Decision(proposed, TEMPLATE))
+    strictest = _strictest(decisions)
+    assert strictest is not None  # noqa: S101 -- every branch above adds one
+    path = field_path(expression)
+    inside = () if path is None or strictest.action is Action.DROP else tuple(_inside(path, rulesets, strictest.action))
+    return BoundRule(capture.column, strictest.action, strictest.rule, inside)
+
+
+def _candidates(reference: Reference, ruleset: RuleSet, names: Sequence[str]) -> Iterator[tuple[Decision, bool]]:
+    """What one rule set says about a field, and whether it is only its default."""
+    for rule in ruleset.rules:
+        if rule.path is None or not reference.path:
+            continue
+        if reference.kind is Kind.LENGTH and rule.action is not Action.DROP:
+            continue  # a length shows nothing of the text but its length; of what is never read, not even that
+        by_column = isinstance(rule.path, WordsPattern) and reference.kind is None
+        subjects = [".".join(reference.path), *(names if by_column else ())]
+        if any(rule.means(subject) for subject in subjects):
+            yield Decision(rule.action, ruleset.label(rule.name)), False
+    kinds = VALUE_KINDS if reference.kind is None else (reference.kind,)
+    defaults = [kind for kind in kinds if kind in ruleset.defaults]
+    if len(defaults) == len(kinds):  # a value of unknown kind is covered only when every kind is
+        loosest = min(defaults, key=lambda kind: _STRICTNESS[ruleset.defaults[kind]])
+        yield Decision(ruleset.defaults[loosest], ruleset.label(f"default.{loosest}")), True
+
+
+def _inside(path: tuple[str, ...], rulesets: Sequence[RuleSet], outer: Action) -> Iterator[BoundPath]:
+    """The rules that may find something stricter to do inside a value that is captured at `path`."""
+    found: list[BoundPath] = []
+    for ruleset in rulesets:
+        for rule in ruleset.rules:
+            label = ruleset.label(rule.name)
+            if rule.path is None:
+                found.append(BoundPath("", rule.type, rule.action, label))
+                continue
+            for rest in rule.path.after(path):
+                text = rest.text()
+                if len(text) > MAX_PATTERN:
+                    raise MaskingRuleError(f"rule {label} names too much: its pattern is over {MAX_PATTERN} characters")
+                found.append(BoundPath(text, "", rule.action, label))
+        found.extend(
+            BoundPath("", KIND_PREFIX + kind, action, ruleset.label(f"default.{kind}"))
+            for kind, action in ruleset.defaults.items()
+            if kind in VALUE_KINDS
+        )
+    yield from dict.fromkeys(bound for bound in found if _STRICTNESS[bound.action] > _STRICTNESS[outer])
+
+
+def _proposals(captures: Sequence[Capture], masking: Iterable[tuple[str, str]]) -> Mapping[str, Action]:
+    columns = {capture.column for capture in captures}
+    proposed: dict[str, Action] = {}
+    for column, action in masking:
+        if column not in columns:
+            raise UnmaskedField(f"masking names {column!r}, which is no captured column: {', '.join(sorted(columns))}")
+        try:
+            proposed[column] = Action(action)
+        except ValueError:
+            raise UnmaskedField(f"masking of {column!r}: {action!r} is none of {', '.join(Action)}") from None
+    return proposed
+
+
+def _strictest(decisions: Iterable[Decision]) -> Decision | None:
+    """The first of the strictest: rule sets come in the order platform, tenant, then the template."""
+    return max(decisions, key=lambda decision: _STRICTNESS[decision.action], default=None)
