@@ -30,13 +30,50 @@ class ArmRequest:
     max_events_per_second: int
 
 
-class ArmFailed(Exception):
-    """The kernel refused. `reason` is a stable word (verifier, not_permitted, attach, process_gone); `detail` is for a person."""
+class ArmReason(StrEnum):
+    """Stable words; they reach the control plane."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    VERIFIER = "verifier"  # the kernel's verifier refused the program
+    NOT_PERMITTED = "not_permitted"  # a capability is missing, or a security module said no
+    UNSUPPORTED = "unsupported"  # this kernel has no way to attach it
+    ATTACH = "attach"  # maps or links could not be made
+    PROCESS_GONE = "process_gone"  # none of the processes is the one that was meant any more
+
+
+class ArmFailed(Exception):
+    """The kernel refused, and nothing was left in it. `detail` is for a person."""
+
+    def __init__(self, reason: ArmReason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What the programs of one probe did since they were loaded. The trap itself is not in it: see `calibration`."""
+
+    runs: int
+    run_time_ns: int | None  # None: this kernel gives no BPF run-time statistics, which is not the same as no time
+
+
+@dataclass(frozen=True)
+class KernelFeatures:
+    """What this kernel lets this process do, found by trying. `details` has a sentence for each field's name."""
+
+    bpf: bool  # bpf(2) is permitted: without it nothing works
+    uprobe_multi: bool  # with a pid filter that filters by process
+    perf_event: bool  # uprobes as perf events, through bcc
+    sleepable: bool  # programs may fault pages in
+    ring_buffer: bool
+    atomics: bool  # fetch-and-add that returns the old value
+    boot_clock: bool  # bpf_ktime_get_boot_ns: what the deadline is compared with
+    run_time_stats: bool
+    host_pid_namespace: bool  # pids here are those that a program sees
+    btf: bool  # the kernel's own types: not needed, said for completeness
+    memlock: bool  # maps are not limited by RLIMIT_MEMLOCK
+    capabilities: frozenset[str]  # those of WANTED_CAPABILITIES that are held
+    details: Mapping[str, str]
 
 
 class ArmedProbe(Protocol):
@@ -66,6 +103,10 @@ class ArmedProbe(Protocol):
 
     def extend(self, deadline_boot_ns: int) -> None:
         """A renewed TTL."""
+        ...
+
+    def cost(self) -> RunCost:
+        """What its programs have used up to now; still answers after `detach`, not after `close`."""
         ...
 
     def program_ids(self) -> tuple[int, ...]:
