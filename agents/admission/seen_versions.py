@@ -1,0 +1,102 @@
+"""Remember, over restarts, the newest version of each tracepoint: an older one is a replay.
+
+A small JSON file in the agent's state directory, replaced atomically. An entry is kept until no older version could
+still be in time. A file that cannot be read or written refuses: forgetting would let a replay in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from agents.admission.model import CLOCK_SKEW, MAX_SPEC_LIFETIME
+
+MAX_REMEMBERED: Final = 20_000  # tracepoints in MAX_SPEC_LIFETIME; 3 MB of file, far beyond what one host is asked
+FORGET_AFTER: Final = MAX_SPEC_LIFETIME + 2 * CLOCK_SKEW  # an older version was issued before, so it is over by then
+
+
+class StateUnusable(Exception):
+    """The file is damaged or cannot be written."""
+
+
+class Replay(Exception):
+    """An older version than one that was seen, or the same number with other content."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    version: int
+    payload: str  # "sha256:<hex>" of the signed payload
+    issued_at: float  # unix seconds, of the newest version
+    first_seen: float  # unix seconds, of the newest version: its TTL counts from here, restarts or not
+
+
+class SeenVersions:
+    """One agent's memory. Not for two processes at once: the state directory belongs to one agent."""
+
+    def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._path = path
+        self._now = now
+        self._seen = _read(path)
+
+    def record(self, tracepoint_id: str, version: int, payload: str, issued_at: datetime) -> datetime:
+        """Note this version; returns when it was first seen. Raises Replay, StateUnusable."""
+        known = self._seen.get(tracepoint_id)
+        if known is not None and version < known.version:
+            raise Replay(f"version {version} is older than version {known.version}, which this agent has seen")
+        if known is not None and version == known.version:
+            if known.payload != payload:
+                raise Replay(f"version {version} was seen before with other content; a change needs a higher version")
+            return datetime.fromtimestamp(known.first_seen, UTC)
+        now = self._now()
+        kept = self._kept(now) | {
+            tracepoint_id: Seen(version, payload, issued_at.timestamp(), now.timestamp()),
+        }
+        if len(kept) > MAX_REMEMBERED:
+            raise StateUnusable(f"{self._path} remembers {MAX_REMEMBERED} tracepoints already; no more are admitted")
+        _write(self._path, kept)
+        self._seen = kept
+        return now
+
+    def _kept(self, now: datetime) -> dict[str, Seen]:
+        horizon = (now - FORGET_AFTER).timestamp()
+        return {key: seen for key, seen in self._seen.items() if seen.issued_at > horizon}
+
+
+def _read(path: Path) -> dict[str, Seen]:
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StateUnusable(f"{path} cannot be read: {error}") from error
+    try:
+        return {str(key): Seen(**value) for key, value in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StateUnusable(
+            f"{path} is damaged ({error}). It keeps replayed specs out: restore it, or delete it and enrol the agent"
+            " again, so that what was signed for its old identity is worthless"
+        ) from error
+
+
+def _write(path: Path, seen: dict[str, Seen]) -> None:
+    half = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with half.open("w") as file:
+            json.dump({key: asdict(value) for key, value in seen.items()}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        half.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the rename itself must survive a power cut
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StateUnusable(f"{path} cannot be written: {error}") from error

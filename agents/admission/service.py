@@ -1,0 +1,239 @@
+"""Admit a signed specification, or refuse it with a reason. Nothing about who delivered it counts.
+
+     1. size and envelope     bytes are a small, well-formed DSSE envelope     too_big, bad_envelope
+     2. signature             by a key this agent pinned when it enrolled      bad_signature
+     3. payload               parses as wire.v1.ProbeSpec                      bad_spec
+     4. tenant                is the agent's                                   wrong_tenant
+     5. audience              names this agent                                 wrong_audience
+     6. version               none newer was seen, restarts included           replayed, no_state
+     7. time                  issued, not over                                 not_yet_valid, expired
+     8. template              is the one whose digest was approved; parses     digest_mismatch, bad_template
+     9. parameters            within the template's bounds                     bad_parameters
+    10. target                within the template's target, and not empty      bad_target
+    11. masking               one rule for each capture, none looser           unmasked_field, weak_masking
+    12. host                  its limits and its deny lists                    over_local_limits, denied_by_host
+
+What passes all of them is an AdmittedSpec; `agents.stages` goes on with it. What does not is answered with a NACK.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from google.protobuf.message import DecodeError
+from wire.dsse import MAX_ENVELOPE, SPEC_PAYLOAD_TYPE, BadEnvelope, open_envelope
+from wire.v1 import spec_pb2
+
+from agents.admission.limits import effective_limits, refuse_over_limits
+from agents.admission.model import (
+    CLOCK_SKEW,
+    MAX_SPEC_LIFETIME,
+    AdmittedSpec,
+    HostPolicy,
+    RefusalReason,
+    Refused,
+)
+from agents.admission.rules import admitted_rules
+from agents.admission.seen_versions import Replay, SeenVersions, StateUnusable
+from language import canonical, narrowing, parameters
+from language.errors import TemplateError
+from language.model import ParameterScalar, TargetSpec, Template
+
+MAX_IDENTIFIER: Final = 128  # bytes; ids and names are shown, logged and used as keys
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this agent is, as its certificate says."""
+
+    tenant: str
+    spiffe_id: str
+
+
+class Admission:
+    """The agent's gate. `keys` are those pinned at enrolment; none of them means that nothing is admitted."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        keys: Mapping[str, Ed25519PublicKey],
+        host: HostPolicy,
+        seen: SeenVersions,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._identity = identity
+        self._keys = keys
+        self._host = host
+        self._seen = seen
+        self._now = now
+
+    def admit(self, envelope: bytes) -> AdmittedSpec:
+        """Raises Refused, which names the spec as soon as a trusted key has said which one it is."""
+        payload = self._opened(envelope)
+        spec = _parsed(payload)
+        try:
+            return self._checked(spec, payload)
+        except Refused as refused:
+            refused.tracepoint_id, refused.version = spec.tracepoint_id, spec.version
+            raise
+
+    def _checked(self, spec: spec_pb2.ProbeSpec, payload: bytes) -> AdmittedSpec:
+        self._addressed(spec)
+        first_seen = self._newest(spec, payload)
+        not_after = self._in_time(spec)
+        template = _template(spec)
+        bound = _parameters(spec, template)
+        target = _target(spec, template)
+        rules = admitted_rules(spec, template)
+        limits = effective_limits(spec, template)
+        self._host_allows(template, target)
+        refuse_over_limits(limits, self._host.limits)
+        until = min(first_seen + min(limits.ttl, self._host.limits.ttl), not_after)
+        remaining = until - self._now()
+        if remaining <= timedelta(0):
+            raise Refused(RefusalReason.EXPIRED, f"its time to live of {limits.ttl} ended at {until.isoformat()}")
+        return AdmittedSpec(
+            tracepoint_id=spec.tracepoint_id,
+            version=spec.version,
+            tenant=spec.tenant,
+            name=spec.name,
+            requested_by=spec.requested_by,
+            template=template,
+            template_digest=spec.template_digest,
+            parameters=bound,
+            target=target,
+            rules=rules,
+            limits=limits,
+            table=spec.table or template.table,
+            table_version=spec.table_version,
+            not_after=not_after,
+            remaining=remaining,
+        )
+
+    def _opened(self, envelope: bytes) -> bytes:
+        if len(envelope) > MAX_ENVELOPE:
+            raise Refused(
+                RefusalReason.TOO_BIG, f"the envelope is {len(envelope)} bytes, at most {MAX_ENVELOPE} are read"
+            )
+        try:
+            return open_envelope(envelope, SPEC_PAYLOAD_TYPE, self._keys)
+        except BadEnvelope as error:
+            reason = RefusalReason.BAD_ENVELOPE if error.malformed else RefusalReason.BAD_SIGNATURE
+            raise Refused(reason, error.detail) from error
+
+    def _addressed(self, spec: spec_pb2.ProbeSpec) -> None:
+        if not self._identity.tenant or not hmac.compare_digest(spec.tenant, self._identity.tenant):
+            raise Refused(RefusalReason.WRONG_TENANT, "the spec is for another tenant than this agent serves")
+        if self._identity.spiffe_id not in spec.audience:
+            raise Refused(
+                RefusalReason.WRONG_AUDIENCE,
+                f"the spec is for {len(spec.audience)} agents, and {self._identity.spiffe_id} is none of them",
+            )
+
+    def _newest(self, spec: spec_pb2.ProbeSpec, payload: bytes) -> datetime:
+        """Before the steps that can fail for this version alone: a refused newer version still outdates older ones."""
+        issued = _moment(spec, "issued_at")
+        if issued > self._now() + CLOCK_SKEW:
+            raise Refused(
+                RefusalReason.NOT_YET_VALID,
+                f"issued at {issued.isoformat()}, which is more than {CLOCK_SKEW} ahead of this host's clock",
+            )
+        try:
+            digest = "sha256:" + hashlib.sha256(payload).hexdigest()
+            return self._seen.record(spec.tracepoint_id, spec.version, digest, issued)
+        except Replay as error:
+            raise Refused(RefusalReason.REPLAYED, str(error)) from error
+        except StateUnusable as error:
+            raise Refused(RefusalReason.NO_STATE, str(error)) from error
+
+    def _in_time(self, spec: spec_pb2.ProbeSpec) -> datetime:
+        issued, not_after = _moment(spec, "issued_at"), _moment(spec, "not_after")
+        if not_after <= self._now():
+            raise Refused(RefusalReason.EXPIRED, f"the spec was good until {not_after.isoformat()}")
+        if not_after - issued > MAX_SPEC_LIFETIME:
+            raise Refused(
+                RefusalReason.OVER_LOCAL_LIMITS,
+                f"the spec is good for {not_after - issued}, this agent accepts {MAX_SPEC_LIFETIME} at most",
+            )
+        return not_after
+
+    def _host_allows(self, template: Template, target: TargetSpec) -> None:
+        function = template.probe.function
+        if pattern := self._host.denied_function(function):
+            raise Refused(RefusalReason.DENIED_BY_HOST, f"this host denies functions like {pattern!r}: {function}")
+        if target.exe is not None and (pattern := self._host.denied_path(target.exe)):
+            raise Refused(RefusalReason.DENIED_BY_HOST, f"this host denies executables like {pattern!r}: {target.exe}")
+
+
+def _parsed(payload: bytes) -> spec_pb2.ProbeSpec:
+    spec = spec_pb2.ProbeSpec()
+    try:
+        spec.ParseFromString(payload)
+    except DecodeError as error:
+        raise Refused(RefusalReason.BAD_SPEC, f"the signed payload is no wire.v1.ProbeSpec: {error}") from error
+    for field in ("tracepoint_id", "name", "table", "requested_by"):
+        if len(getattr(spec, field).encode()) > MAX_IDENTIFIER:
+            raise Refused(RefusalReason.BAD_SPEC, f"`{field}` is longer than {MAX_IDENTIFIER} bytes")
+    if not spec.tracepoint_id or spec.version == 0:
+        raise Refused(RefusalReason.BAD_SPEC, "the spec names no tracepoint, or its version is 0")
+    return spec
+
+
+def _moment(spec: spec_pb2.ProbeSpec, field: str) -> datetime:
+    if not spec.HasField(field):  # type: ignore[arg-type]  # the generated stub lists the names as literals
+        raise Refused(RefusalReason.BAD_SPEC, f"the spec has no `{field}`")
+    stamp = getattr(spec, field)
+    try:
+        moment: datetime = stamp.ToDatetime(UTC)
+    except ValueError as error:
+        raise Refused(RefusalReason.BAD_SPEC, f"`{field}` is no time: {error}") from error
+    return moment
+
+
+def _template(spec: spec_pb2.ProbeSpec) -> Template:
+    digest = "sha256:" + hashlib.sha256(spec.template).hexdigest()
+    if not hmac.compare_digest(digest, spec.template_digest):
+        raise Refused(
+            RefusalReason.DIGEST_MISMATCH,
+            f"{spec.template_digest[:80]!r} was approved, the template that came with it is {digest}",
+        )
+    try:
+        return canonical.from_bytes(spec.template)
+    except TemplateError as error:
+        raise Refused(RefusalReason.BAD_TEMPLATE, str(error)) from error
+
+
+def _parameters(spec: spec_pb2.ProbeSpec, template: Template) -> Mapping[str, ParameterScalar]:
+    given: dict[str, ParameterScalar | str] = {}
+    for name, value in spec.parameters.items():
+        kind = value.WhichOneof("value")
+        if kind not in {"integer", "text", "boolean"}:
+            raise Refused(RefusalReason.BAD_PARAMETERS, f"parameter {name!r} has no value that a template can take")
+        given[name] = getattr(value, kind)
+    try:
+        return parameters.bind(template, given)
+    except TemplateError as error:
+        raise Refused(RefusalReason.BAD_PARAMETERS, str(error)) from error
+
+
+def _target(spec: spec_pb2.ProbeSpec, template: Template) -> TargetSpec:
+    came = spec.target
+    requested = TargetSpec(
+        service=came.service or None,
+        exe=came.exe or None,
+        pids=tuple(came.pids),
+        language=came.language or None,
+        pod=came.pod or None,
+        labels=tuple(sorted(came.labels.items())),
+        shared_object=came.shared_object or None,
+    )
+    try:
+        return narrowing.narrow(template.target, requested)
+    except TemplateError as error:
+        raise Refused(RefusalReason.BAD_TARGET, str(error)) from error

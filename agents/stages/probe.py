@@ -1,0 +1,242 @@
+"""One probe that runs: arm it in every file it was bound to, take masked rows out, and say at the end what became of each hit.
+
+    arm       BoundFile      -> ArmedProbe       or ArmFailed
+    drain     ring           -> records
+    decode    records        -> RecordBatch
+    mask      RecordBatch    -> MaskedBatch      nothing else leaves this module
+    account   counters       -> Accounting
+
+Every call blocks for at most a few milliseconds of work and belongs to one thread at a time. A batch that cannot be
+decoded or masked is dropped and counted, never passed on. `agents.supervisor` and `probegate-agent try` drive it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from agents.compiler.layout import RecordLayout
+from agents.compiler.model import BpfProgram
+from agents.decoding.model import RecordBatch
+from agents.masking.model import FieldRule, MaskedBatch
+from agents.processes.model import NoProcess, Process
+from agents.runtime.model import ArmedProbe, ArmRequest
+from agents.stages.accounting import Accounting, account, account_so_far
+from agents.stages.binding import Binder, BoundFile
+from agents.stages.order import ProbeOrder
+
+DRAIN: Final = 8192  # records at once: some MiB, and a few ms of decoding before anybody else gets a turn
+UNDECODED: Final = "undecoded"  # lost: records that decoding or masking failed on
+SURPLUS: Final = "surplus"  # lost: more than max_hits, when several executables counted each for itself
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Arm(Protocol):
+    """`agents.runtime.service.arm` with the kernel's features bound."""
+
+    def __call__(
+        self, program: BpfProgram, processes: Sequence[tuple[Process, int]], request: ArmRequest, file: str
+    ) -> ArmedProbe: ...
+
+
+Decode = Callable[[RecordLayout, npt.NDArray[np.uint8], BoundFile], RecordBatch]
+Mask = Callable[[RecordBatch, Sequence[FieldRule]], MaskedBatch]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The steps that follow binding, as `agents.bootstrap` built them."""
+
+    arm: Arm
+    decode: Decode
+    mask: Mask
+    boot_ns: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+@dataclass
+class _Part:
+    """One executable file's share of the probe."""
+
+    file: BoundFile
+    armed: ArmedProbe
+    drained: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def drop(self, reason: str, count: int) -> None:
+        if count:
+            self.dropped[reason] = self.dropped.get(reason, 0) + count
+
+
+class RunningProbe:
+    """Armed from the moment it is made until `close`; a context manager, so that nothing is left in the kernel."""
+
+    def __init__(self, order: ProbeOrder, binder: Binder, stages: Stages, deadline_boot_ns: int) -> None:
+        self._order = order
+        self._binder = binder
+        self._stages = stages
+        self._deadline = deadline_boot_ns
+        self._parts: list[_Part] = []
+        self._over = Accounting()  # of parts whose processes have all ended
+        self._taken = 0
+        self._empty: MaskedBatch | None = None
+
+    # --- life ------------------------------------------------------------------------------------------------
+
+    def adopt(self) -> int:
+        """Arm what of the target is not probed yet; returns how many processes were added.
+
+        Raises NoProcess (only while nothing is armed), Refused, Unresolved, CannotCompile, ArmFailed.
+        """
+        try:
+            found = self._binder.bind(self.processes)
+        except NoProcess:
+            if self._parts:
+                return 0
+            raise
+        before = len(self.processes)
+        for file in found:
+            self._parts.append(_Part(file, self._armed(file, len(found))))
+        return len(self.processes) - before
+
+    def extend(self, deadline_boot_ns: int) -> None:
+        """A renewed TTL, without a moment in which the probe is not there."""
+        self._deadline = deadline_boot_ns
+        for part in self._parts:
+            part.armed.extend(deadline_boot_ns)
+
+    def end(self) -> tuple[tuple[MaskedBatch, ...], Accounting]:
+        """Detach everywhere, take what is left in the rings, count for the last time, and free it all."""
+        batches = [batch for part in list(self._parts) for batch in self._ended(part)]
+        return tuple(batches), self._over
+
+    def close(self) -> None:
+        """Without a last count. Idempotent."""
+        for part in self._parts:
+            part.armed.close()
+        self._parts.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- rows ------------------------------------------------------------------------------------------------
+
+    def take(self) -> tuple[MaskedBatch, ...]:
+        """What has come since the last call, at most DRAIN records a file; an empty tuple when nothing has."""
+        batches: list[MaskedBatch] = []
+        for part in list(self._parts):
+            alive = bool(part.armed.processes)
+            batches += self._drain(part) if alive else self._ended(part)
+        return tuple(batches)
+
+    def no_rows(self) -> MaskedBatch | None:
+        """A batch without rows, in the schema of this probe: carries the last accounting when nothing else is left."""
+        if self._empty is None:
+            for part in self._parts[:1]:
+                self._empty = self._masked(part, self._no_records(part))
+        return self._empty
+
+    # --- what is known of it ---------------------------------------------------------------------------------
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """Pids it is attached to now."""
+        return tuple(pid for part in self._parts for pid in part.armed.processes)
+
+    @property
+    def sites(self) -> int:
+        """Addresses that are probed, all files together."""
+        return sum(len(program.sites) for part in self._parts for program in part.file.program.programs)
+
+    @property
+    def files(self) -> tuple[BoundFile, ...]:
+        return tuple(part.file for part in self._parts)
+
+    @property
+    def armed(self) -> tuple[tuple[BoundFile, ArmedProbe], ...]:
+        """For the CPU budget: what each part costs."""
+        return tuple((part.file, part.armed) for part in self._parts)
+
+    @property
+    def program_ids(self) -> tuple[int, ...]:
+        return tuple(number for part in self._parts for number in part.armed.program_ids())
+
+    @property
+    def full(self) -> bool:
+        """Whether max_hits records have been taken."""
+        return self._taken >= self._order.limits.max_hits
+
+    def accounting(self) -> Accounting:
+        """Up to now. Calls in flight and records in the ring have no outcome yet and are not in it."""
+        running = (account_so_far(part.armed.counters(), part.drained, part.dropped) for part in self._parts)
+        return sum(running, self._over)
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    def _armed(self, file: BoundFile, files: int) -> ArmedProbe:
+        """Several files share the rate between them; each may fill max_hits, since nobody knows which will."""
+        limits = self._order.limits
+        request = ArmRequest(
+            deadline_boot_ns=self._deadline,
+            max_hits=max(1, limits.max_hits - self._taken),
+            max_events_per_second=max(1, limits.max_events_per_second // files),
+        )
+        return self._stages.arm(file.program, file.processes, request, file.path)
+
+    def _ended(self, part: _Part) -> Iterator[MaskedBatch]:
+        """The rest of one part, which is freed; its accounting is final then."""
+        part.armed.detach()
+        rest = list(self._drain(part, everything=True))
+        self.no_rows()
+        self._over += account(part.armed.counters(), part.drained, part.dropped, part.armed.in_flight())
+        part.armed.close()
+        self._parts.remove(part)
+        return iter(rest)
+
+    def _drain(self, part: _Part, *, everything: bool = False) -> Iterator[MaskedBatch]:
+        while True:
+            records = part.armed.drain(DRAIN)
+            part.drained += len(records)
+            wanted = records[: max(0, self._order.limits.max_hits - self._taken)]
+            part.drop(SURPLUS, len(records) - len(wanted))
+            self._taken += len(wanted)
+            if len(wanted) and (batch := self._masked(part, wanted)) is not None:
+                yield batch
+            if not everything or len(records) < DRAIN:
+                return
+
+    def _masked(self, part: _Part, records: npt.NDArray[np.uint8]) -> MaskedBatch | None:
+        try:
+            decoded = self._stages.decode(part.file.program.layout, records, part.file)
+            return self._stages.mask(decoded, self._order.rules)
+        except Exception as error:  # noqa: BLE001 -- whatever a hostile target wrote: its rows are lost and counted, the probe goes on
+            # The error's text may quote a captured value; its type and place do not.
+            _LOG.error("%d records of %s dropped: %s", len(records), self._order.function, _place(error))
+            part.drop(UNDECODED, len(records))
+            return None
+
+    @staticmethod
+    def _no_records(part: _Part) -> npt.NDArray[np.uint8]:
+        return np.zeros((0, part.file.program.layout.record_size), dtype=np.uint8)
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
+    return f"{type(error).__name__} at {where}"
+
+
+def with_limits(order: ProbeOrder, max_hits: int) -> ProbeOrder:
+    """The same order, ending after this many rows."""
+    return replace(order, request=replace(order.request, limits=replace(order.limits, max_hits=max_hits)))
