@@ -133,8 +133,10 @@ class _Reader:
 
     def _parameter(self, node: ast.expr, name: str) -> Param:
         if name not in self._parameters:
+            near = get_close_matches(name, self._parameters, 1)
+            meant = f"; did you mean params.{near[0]}?" if near else ""
             known = ", ".join(sorted(self._parameters)) or "none"
-            self._refuse(node, f"there is no parameter {name!r}; declared under spec.parameters: {known}")
+            self._refuse(node, f"there is no parameter {name!r}{meant} (declared: {known})")
         return Param(name)
 
     def _value(self, node: ast.expr) -> Expression:

@@ -126,7 +126,7 @@ def _python(text: str, indent: int) -> tuple[ast.expr, str]:
                 return _strict(disguised, indent), disguised
             except SyntaxError:
                 pass
-        column = indent + (error.offset or 1)
+        column = indent + (error.offset or len(text) + 1)  # no offset: something is missing at the end
         raise ExpressionError(f"not an expression ({error.msg}); {SUPPORTED}", Position(1, column)) from error
 
 
