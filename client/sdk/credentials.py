@@ -65,7 +65,9 @@ class Credentials:
             contexts = {name: Context(**value) for name, value in stored["contexts"].items()}
             return cls(where, contexts, str(stored["active"]))
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
-            raise ClientError(f"{where} is not a credentials file ({problem}); move it away and sign in again") from problem
+            raise ClientError(
+                f"{where} is not a credentials file ({problem}); move it away and sign in again"
+            ) from problem
 
     def current(self) -> Context:
         """The context in use. Raises NotSignedIn."""

@@ -15,7 +15,7 @@ import time
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpx
 
@@ -50,7 +50,9 @@ class Issuer:
                 device_authorization_endpoint=str(found.get("device_authorization_endpoint", "")),
             )
         except KeyError as problem:
-            raise SignInFailed(f"{server} names no issuer: {problem} is missing from its discovery document") from problem
+            raise SignInFailed(
+                f"{server} names no issuer: {problem} is missing from its discovery document"
+            ) from problem
 
 
 def by_browser(server: str, name: str, tenant: str, show: Callable[[str], None]) -> Context:
@@ -165,7 +167,9 @@ def _call(method: str, url: str, form: dict[str, str] | None = None, accept: tup
     try:
         body = response.json()
     except ValueError as problem:
-        raise SignInFailed(f"{url} answered {response.status_code} without JSON: is this a Probegate server?") from problem
+        raise SignInFailed(
+            f"{url} answered {response.status_code} without JSON: is this a Probegate server?"
+        ) from problem
     if not isinstance(body, dict):
         raise SignInFailed(f"{url} answered something that is not a JSON object: is this a Probegate server?")
     if response.is_error and body.get("error") not in accept:
@@ -201,7 +205,7 @@ class _Loopback:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}/callback"
 
-    def __enter__(self) -> _Loopback:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 

@@ -1,0 +1,180 @@
+"""template lint|submit|ls|show|diff|review|approve|deny|withdraw: from a file to an approval of its exact bytes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from client.cli.context import Invocation, invocation, output_option
+from client.cli.exits import Exit
+from client.cli.output import Form, say, show, show_one
+from client.sdk import Api, ClientError
+
+COLUMNS = ("name", "version", "state", "author", "created_at", "digest")
+SHORT_DIGEST = 19  # "sha256:" and 12 characters: enough to tell versions apart on a screen
+
+
+@click.group()
+def template() -> None:
+    """Templates and their reviews."""
+
+
+@template.command()
+@click.argument("file", type=click.Path(allow_dash=True))
+@output_option
+@invocation
+def lint(call: Invocation, file: str) -> None:
+    """Check a YAML or PxL file as a submission would, and keep nothing."""
+    checked = call.api().submit(read_source(file), validate_only=True)
+    if call.form is not Form.TABLE:
+        show_one(checked, call.form)
+    for found in checked["templates"]:
+        say(f"{found['name']}: fine, {found['digest']}")
+
+
+@template.command()
+@click.argument("file", type=click.Path(allow_dash=True))
+@click.option("-m", "--message", default="", help="What a reviewer should know.")
+@output_option
+@invocation
+def submit(call: Invocation, file: str, message: str) -> None:
+    """Hand in a YAML or PxL file for review."""
+    submitted = call.api().submit(read_source(file), message=message)
+    show(submitted["templates"], call.form, COLUMNS)
+    for found in submitted["templates"]:
+        if found["state"] == "in_review":
+            say(f"waiting for a reviewer: probegate template review {found['name']}")
+
+
+@template.command("ls")
+@click.option("--state", default="", help="Only those in this state, for example in_review.")
+@output_option
+@invocation
+def list_templates(call: Invocation, state: str) -> None:
+    """The templates of the tenant."""
+    show(call.api().templates(state), call.form, COLUMNS)
+
+
+@template.command("show")
+@click.argument("name")
+@click.option("--version", type=int, help="This version (default: the newest).")
+@click.option("--source", is_flag=True, help="Only the text as its author wrote it.")
+@output_option
+@invocation
+def show_template(call: Invocation, name: str, version: int | None, source: bool) -> None:
+    """One template: text, plan, reviews."""
+    found = _version(call.api(), name, version)
+    if source:
+        print(found["source"], end="")
+    else:
+        show_one(found, call.form)
+
+
+@template.command()
+@click.argument("name")
+@click.option("--from", "start", type=int, help="Compare this version (default: the last approved one) ...")
+@click.option("--to", "end", type=int, help="... with this one (default: the newest).")
+@output_option
+@invocation
+def diff(call: Invocation, name: str, start: int | None, end: int | None) -> None:
+    """What changed in meaning between two versions."""
+    found = call.api().diff(name, start, end)
+    if call.form is Form.TABLE:
+        say(f"{name}: version {found['from']} to {found['to']}")
+    show(found["changes"], call.form, ("path", "before", "after"))
+
+
+@template.command()
+@click.argument("name")
+@click.option("--version", type=int, help="This version (default: the newest).")
+@output_option
+@invocation
+def review(call: Invocation, name: str, version: int | None) -> None:
+    """Everything a reviewer decides by, and the command that approves just that."""
+    api = call.api()
+    found = _version(api, name, version)
+    if call.form is not Form.TABLE:
+        show_one(found, call.form)
+        return
+    print(f"template  {found['name']}, version {found['version']}, {found['state']}")
+    print(f"digest    {found['digest']}")
+    print(f"author    {found['author']}")
+    if found.get("message"):
+        print(f"says      {found['message']}")
+    print("\n" + "\n".join(found["plan"]))
+    changes = api.diff(name, None, int(found["version"]))["changes"]
+    if changes:
+        print("\nchanged since the last approved version")
+        show(changes, Form.TABLE, ("path", "before", "after"))
+    if found["reviews"]:
+        print("\nreviews")
+        show(found["reviews"], Form.TABLE)
+    if found["state"] == "in_review":
+        say(f"\napprove: probegate template approve {name} --digest {found['digest']}")
+        say(f"refuse:  probegate template deny {name} --reason 'WHY'")
+
+
+@template.command()
+@click.argument("name")
+@click.option("--digest", required=True, help="The digest that `template review` showed: approving binds these bytes.")
+@click.option("--version", type=int, help="This version (default: the newest).")
+@click.option("-m", "--comment", default="")
+@output_option
+@invocation
+def approve(call: Invocation, name: str, digest: str, version: int | None, comment: str) -> None:
+    """Approve the exact bytes that a digest names."""
+    api = call.api()
+    number = version or int(_version(api, name, None)["version"])
+    found = api.approve(name, number, digest, comment)
+    show([found], call.form, COLUMNS)
+
+
+@template.command()
+@click.argument("name")
+@click.option("--reason", required=True, help="Why not: the author sees it.")
+@click.option("--version", type=int, help="This version (default: the newest).")
+@output_option
+@invocation
+def deny(call: Invocation, name: str, reason: str, version: int | None) -> None:
+    """Refuse a version; one refusal is enough."""
+    api = call.api()
+    found = _version(api, name, version)
+    show([api.reject(name, int(found["version"]), str(found["digest"]), reason)], call.form, COLUMNS)
+
+
+@template.command()
+@click.argument("name")
+@click.option("--version", type=int, help="This version (default: the newest).")
+@output_option
+@invocation
+def withdraw(call: Invocation, name: str, version: int | None) -> None:
+    """Take your own submission back."""
+    api = call.api()
+    number = version or int(_version(api, name, None)["version"])
+    show([api.withdraw(name, number)], call.form, COLUMNS)
+
+
+def read_source(file: str) -> str:
+    """The text of a file, or of standard input for `-`. Raises ClientError."""
+    if file == "-":
+        return sys.stdin.read()
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except OSError as problem:
+        raise ClientError(f"cannot read {file}: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise ClientError(f"{file} is not UTF-8 text ({problem.reason} at byte {problem.start})") from problem
+
+
+def waits_for_approval(name: str, version: int, digest: str) -> None:
+    """Say what is missing and end with the exit code that scripts wait on."""
+    say(f"template {name} version {version} ({digest[:SHORT_DIGEST]}…) is not approved yet.")
+    say(f"a reviewer runs: probegate template review {name}")
+    sys.exit(Exit.WAITING_FOR_APPROVAL)
+
+
+def _version(api: Api, name: str, version: int | None) -> dict[str, Any]:
+    return api.version(name, version) if version else api.template(name)

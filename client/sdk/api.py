@@ -1,0 +1,243 @@
+"""Ask the control plane: one method a thing that can be asked, JSON objects as they come.
+
+Entered with a Context (`credentials`); a token about to end is refreshed first and written back. Every refusal is an
+ApiError with the problem's stable code. A stream yields server-sent events as they arrive.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+from client.sdk import login
+from client.sdk.credentials import Context, Credentials
+from client.sdk.errors import ApiError, ClientError, NotSignedIn, SignInFailed, Unreachable
+
+TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)  # a request's own audit and policy take milliseconds
+STREAM_TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)  # the server sends a comment at least every 15 seconds
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One server-sent event: its name, its id (resume after it) and its JSON."""
+
+    name: str
+    id: str
+    data: Json
+
+
+class Api:
+    """One control plane as one person. Raises ApiError, NotSignedIn, Unreachable."""
+
+    def __init__(self, credentials: Credentials, tenant: str = "") -> None:
+        self._credentials = credentials
+        self._tenant = tenant
+        context = credentials.current()
+        self._http = httpx.Client(base_url=context.server, timeout=TIMEOUT, follow_redirects=False)
+
+    # --- the person -------------------------------------------------------------------------------------------------
+
+    @property
+    def tenant(self) -> str:
+        """The tenant in use. Raises ClientError when none was chosen."""
+        tenant = self._tenant or self._credentials.current().tenant
+        if not tenant:
+            raise ClientError("no tenant chosen: add --tenant NAME, or `probegate ctx --tenant NAME` once")
+        return tenant
+
+    def me(self) -> Json:
+        return self._object("GET", "/v1/me")
+
+    # --- templates --------------------------------------------------------------------------------------------------
+
+    def submit(self, source: str, *, message: str = "", validate_only: bool = False) -> Json:
+        body = {"source": source, "message": message, "validate_only": validate_only}
+        return self._object("POST", self._path("templates"), body)
+
+    def templates(self, state: str = "") -> list[Json]:
+        return self._items(self._path("templates"), {"state": state} if state else {})
+
+    def template(self, name: str) -> Json:
+        return self._object("GET", self._path("templates", name))
+
+    def version(self, name: str, version: int) -> Json:
+        return self._object("GET", self._path("templates", name, "versions", version))
+
+    def diff(self, name: str, start: int | None = None, end: int | None = None) -> Json:
+        between = {key: value for key, value in (("from", start), ("to", end)) if value is not None}
+        return self._object("GET", self._path("templates", name, "diff"), query=between)
+
+    def approve(self, name: str, version: int, digest: str, comment: str = "") -> Json:
+        body = {"digest": digest, "comment": comment}
+        return self._object("POST", self._path("templates", name, "versions", version, "approve"), body)
+
+    def reject(self, name: str, version: int, digest: str, reason: str) -> Json:
+        body = {"digest": digest, "reason": reason}
+        return self._object("POST", self._path("templates", name, "versions", version, "reject"), body)
+
+    def withdraw(self, name: str, version: int) -> Json:
+        return self._object("POST", self._path("templates", name, "versions", version, "withdraw"), {})
+
+    # --- tracepoints ------------------------------------------------------------------------------------------------
+
+    def request_tracepoint(self, request: Mapping[str, Any]) -> Json:
+        return self._object("POST", self._path("tracepoints"), dict(request))
+
+    def tracepoints(self) -> list[Json]:
+        return self._items(self._path("tracepoints"), {})
+
+    def tracepoint(self, name: str) -> Json:
+        return self._object("GET", self._path("tracepoints", name))
+
+    def renew(self, name: str, ttl: str) -> Json:
+        return self._object("POST", self._path("tracepoints", name, "renew"), {"ttl": ttl})
+
+    def stop(self, name: str) -> Json:
+        return self._object("DELETE", self._path("tracepoints", name))
+
+    # --- results ----------------------------------------------------------------------------------------------------
+
+    def tables(self) -> list[Json]:
+        return self._items(self._path("tables"), {})
+
+    def rows(self, table: str, limit: int, tracepoint: str = "") -> Json:
+        query: dict[str, Any] = {"limit": limit} | ({"tracepoint": tracepoint} if tracepoint else {})
+        return self._object("GET", self._path("tables", table, "rows"), query=query)
+
+    def export(self, table: str, form: str) -> Iterator[bytes]:
+        """The whole table as csv, jsonl, parquet or arrow, in pieces."""
+        with self._http.stream(
+            "GET", self._path("tables", table, "export"), params={"format": form}, headers=self._headers()
+        ) as response:
+            self._check(response)
+            yield from response.iter_bytes()
+
+    def stream(self, table: str, tracepoint: str = "", after: str = "") -> Iterator[Event]:
+        """Rows as they arrive, until the tracepoint ends."""
+        headers = self._headers() | ({"last-event-id": after} if after else {})
+        query = {"tracepoint": tracepoint} if tracepoint else {}
+        try:
+            with self._http.stream(
+                "GET", self._path("tables", table, "stream"), params=query, headers=headers, timeout=STREAM_TIMEOUT
+            ) as response:
+                self._check(response)
+                yield from _events(response.iter_lines())
+        except httpx.HTTPError as problem:
+            raise Unreachable(f"the stream of {table} broke off: {problem}") from problem
+
+    # --- hosts, policy, masking, audit ------------------------------------------------------------------------------
+
+    def agents(self) -> list[Json]:
+        return self._items(self._path("agents"), {})
+
+    def join_token(self, uses: int, ttl: str) -> Json:
+        return self._object("POST", self._path("agents", "join-tokens"), {"uses": uses, "ttl": ttl})
+
+    def functions(self, service: str, pattern: str, limit: int) -> Json:
+        query = {"service": service, "pattern": pattern, "limit": limit}
+        return self._object("GET", self._path("functions"), query=query)
+
+    def can_i(self, permission: str, resource: str) -> Json:
+        return self._object(
+            "GET", self._path("policy", "can-i"), query={"permission": permission, "resource": resource}
+        )
+
+    def members(self) -> list[Json]:
+        return self._items(self._path("members"), {})
+
+    def masking_rules(self) -> list[Json]:
+        return self._items(self._path("masking", "rules"), {})
+
+    def audit_search(self, **filters: str) -> Json:
+        return self._object("GET", self._path("audit"), query={key: value for key, value in filters.items() if value})
+
+    def audit_export(self) -> Iterator[bytes]:
+        with self._http.stream("GET", self._path("audit", "export"), headers=self._headers()) as response:
+            self._check(response)
+            yield from response.iter_bytes()
+
+    def audit_checkpoint(self) -> Json:
+        return self._object("GET", self._path("audit", "checkpoint"))
+
+    # --- how --------------------------------------------------------------------------------------------------------
+
+    def _path(self, *parts: object) -> str:
+        return "/".join(("/v1/tenants", self.tenant, *(urllib.parse.quote(str(part), safe="") for part in parts)))
+
+    def _headers(self) -> dict[str, str]:
+        context = self._credentials.current()
+        if not context.is_fresh():
+            context = self._refreshed(context)
+        return {"authorization": f"Bearer {context.access_token}"}
+
+    def _refreshed(self, context: Context) -> Context:
+        if not context.refresh_token:
+            raise NotSignedIn("the sign-in has ended: run `probegate login` again")
+        try:
+            fresh = login.refreshed(context)
+        except SignInFailed as problem:
+            raise NotSignedIn(f"the sign-in has ended ({problem}): run `probegate login` again") from problem
+        self._credentials.put(fresh, activate=False)
+        return fresh
+
+    def _object(self, method: str, path: str, body: object = None, query: Mapping[str, Any] | None = None) -> Json:
+        try:
+            response = self._http.request(method, path, json=body, params=dict(query or {}), headers=self._headers())
+        except httpx.HTTPError as problem:
+            server = self._credentials.current().server
+            raise Unreachable(f"no answer from {server}: {problem}. Is the control plane running there?") from problem
+        self._check(response)
+        found = response.json() if response.content else {}
+        return found if isinstance(found, dict) else {"items": found}
+
+    def _items(self, path: str, query: Mapping[str, Any]) -> list[Json]:
+        """Every page of a list: `items`, and `next` as an opaque cursor while there is more."""
+        items: list[Json] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._object("GET", path, query=dict(query) | ({"cursor": cursor} if cursor else {}))
+            items += page["items"]
+            cursor = page.get("next") or None
+        return items
+
+    @staticmethod
+    def _check(response: httpx.Response) -> None:
+        if response.is_success:
+            return
+        response.read()
+        try:
+            problem = response.json()
+        except ValueError:
+            problem = {}
+        if not isinstance(problem, dict):
+            problem = {}
+        detail = str(problem.get("detail") or problem.get("title") or f"the server answered {response.status_code}")
+        standard = {"type", "title", "status", "detail", "instance", "code"}
+        extra = {key: value for key, value in problem.items() if key not in standard}
+        raise ApiError(response.status_code, str(problem.get("code", "error")), detail, extra)
+
+
+def _events(lines: Iterator[str]) -> Iterator[Event]:
+    """Server-sent events as the HTML standard, section 9.2.6, reads them."""
+    name, identity, data = "message", "", list[str]()
+    for line in lines:
+        if not line:
+            if data:
+                yield Event(name, identity, json.loads("\n".join(data)))
+            name, data = "message", []
+            continue
+        key, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if key == "event":
+            name = value
+        elif key == "id":
+            identity = value
+        elif key == "data":
+            data.append(value)
