@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +78,13 @@ class KernelFeatures:
 
 
 class ArmedProbe(Protocol):
-    """One probe in the kernel. Not thread-safe: one reader."""
+    """One probe in the kernel. Not thread-safe: one reader. As a context it closes itself."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     @property
     def method(self) -> AttachMethod: ...

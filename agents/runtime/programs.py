@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from agents.compiler.model import Program
+from agents.compiler.model import MapName, Program
 from agents.runtime import bpf_syscall
 from agents.runtime.bpf_abi import ATTACH_UPROBE_MULTI
 from agents.runtime.bpf_syscall import BpfError, LoadRefused
@@ -41,7 +42,7 @@ class LoadedProgram:
 
 def load(program: Program, maps: ProbeMaps, method: AttachMethod, *, sleepable: bool) -> LoadedProgram:
     """Raises ArmFailed: verifier (with the log's end), not_permitted, attach."""
-    text = with_maps(program, maps)
+    text = with_maps(program, maps.descriptor)
     name = NAME_PREFIX + program.role.value
     attach_type = ATTACH_UPROBE_MULTI if method is AttachMethod.UPROBE_MULTI else 0
     try:
@@ -55,7 +56,7 @@ def load(program: Program, maps: ProbeMaps, method: AttachMethod, *, sleepable: 
         raise
 
 
-def with_maps(program: Program, maps: ProbeMaps) -> bytes:
+def with_maps(program: Program, descriptor: Callable[[MapName], int]) -> bytes:
     """The text with each LD_IMM64 of `program.maps` naming its map's descriptor."""
     text = bytearray(program.instructions)
     for reference in program.maps:
@@ -67,7 +68,7 @@ def with_maps(program: Program, maps: ProbeMaps) -> bytes:
                 f"{reference.map}, but it is no two-slot LD_IMM64: the compiler and the runtime disagree",
             )
         text[at + 1] = (text[at + 1] & 0x0F) | (_PSEUDO_MAP_FD << 4)  # low nibble dst, high nibble src
-        struct.pack_into("<i", text, at + 4, maps.descriptor(reference.map))
+        struct.pack_into("<i", text, at + 4, descriptor(reference.map))
     return bytes(text)
 
 
