@@ -35,7 +35,7 @@ def parse(text: str) -> timedelta:
     total = timedelta()
     for count, unit in zip(match.groups(), _UNITS.values(), strict=True):
         if count is not None:
-            if len(count) > 12:  # before the multiplication overflows
+            if len(count) > 8:  # before the sum overflows
                 raise TemplateError(f"{text!r} is longer than {render(MAX_DURATION)}")
             total += int(count) * unit
     if total > MAX_DURATION:
