@@ -73,7 +73,7 @@ def rows(probe) -> np.ndarray:
 
 def kernel_objects_held() -> list[str]:
     """Maps, programs, links and perf events that this test process holds open."""
-    names = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    names = [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
     return [name for name in names if "bpf" in name or "perf_event" in name or "pidfd" in name]
 
 

@@ -57,6 +57,6 @@ def test_a_machine_has_at_least_one_possible_cpu():
 
 def test_more_sites_than_perf_events_can_bear_are_refused_before_any_is_attached():
     (program,) = counting_program(tuple(range(MAX_SITES + 1))).programs
-    with pytest.raises(ArmFailed, match="6.10") as failed:
+    with pytest.raises(ArmFailed, match=r"6\.10") as failed:
         PerfAttachment().attach([LoadedProgram(program, -1, 0)], "/bin/true", [1])
     assert failed.value.reason is ArmReason.UNSUPPORTED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,6 @@ def test_a_pid_without_a_process_is_not_watched(child, process):
 
 
 def test_closing_leaves_no_descriptor(process):
-    before = os.listdir("/proc/self/fd")
+    before = len(list(Path("/proc/self/fd").iterdir()))
     ProcessWatch([process]).close()
-    assert os.listdir("/proc/self/fd") == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
