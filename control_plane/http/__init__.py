@@ -1,1 +1,10 @@
-"""TODO: the owner of this folder writes what comes before and after."""
+"""The outside: routers of all steps -> one FastAPI app that answers in one voice.
+
+    app            the factory: routers, middleware, problems, the start-up check
+    problems       every error, ours and the framework's, as RFC 9457 problem details
+    middleware     request ids, security headers, the limit on bodies
+    asking_check   walks all routes: one that does not declare what it asks stops the start-up
+    health         /healthz, /readyz and the OpenAPI document
+
+Built by `bootstrap` after all services; nothing comes after it but the socket.
+"""

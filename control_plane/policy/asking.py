@@ -13,31 +13,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from control_plane.foundation.identifiers import TenantId
+from control_plane.foundation.openness import DECLARED, Endpoint, Public, declare, public
 from control_plane.foundation.provision import Provision
 from control_plane.identity.model import Principal
 from control_plane.identity.service import Identity
 from control_plane.policy.model import Grant, Permission, Resource
 from control_plane.policy.service import PLATFORM_TENANT, PolicyService
 
-_DECLARED: Final = "__probegate_asking__"
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+__all__ = [
+    "Authenticated",
+    "Granted",
+    "Public",
+    "Requires",
+    "SignedIn",
+    "asking_of",
+    "authenticated",
+    "granted",
+    "public",
+    "requires",
+    "signed_in",
+]
 
 
 @dataclass(frozen=True)
 class Requires:
     permission: Permission
     name: str | None  # the path parameter that names the resource
-
-
-@dataclass(frozen=True)
-class Public:
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -50,21 +57,16 @@ Asking = Requires | Public | Authenticated
 
 def requires(permission: Permission, name: str | None = None) -> Callable[[Endpoint], Endpoint]:
     """This route needs that permission; it must also take a `Granted` parameter."""
-    return _declare(Requires(permission, name))
-
-
-def public(reason: str) -> Callable[[Endpoint], Endpoint]:
-    """Anybody may call this route, because of the reason."""
-    return _declare(Public(reason))
+    return declare(Requires(permission, name))
 
 
 def authenticated(reason: str) -> Callable[[Endpoint], Endpoint]:
     """Anybody who has signed in may call this route, because of the reason; it must take a `SignedIn` parameter."""
-    return _declare(Authenticated(reason))
+    return declare(Authenticated(reason))
 
 
 def asking_of(endpoint: object) -> Asking | None:
-    declared = getattr(endpoint, _DECLARED, None)
+    declared = getattr(endpoint, DECLARED, None)
     return declared if isinstance(declared, Requires | Public | Authenticated) else None
 
 
@@ -89,13 +91,3 @@ async def granted(connection: HTTPConnection) -> Grant:
 
 Granted = Annotated[Grant, Depends(granted)]
 SignedIn = Annotated[Principal, Depends(signed_in)]
-
-
-def _declare(asking: Asking) -> Callable[[Endpoint], Endpoint]:
-    def declare(endpoint: Endpoint) -> Endpoint:
-        if asking_of(endpoint) is not None:
-            raise TypeError(f"{endpoint.__qualname__} declares twice what it asks")
-        setattr(endpoint, _DECLARED, asking)
-        return endpoint
-
-    return declare

@@ -1,0 +1,110 @@
+"""Around every request: an id, a limit on its body, headers that keep browsers from helping an attacker.
+
+Plain ASGI, so that streams (the live rows) pass through untouched.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from control_plane.foundation.correlation import current_request_id
+from control_plane.http.problems import problem
+
+MAX_BODY: Final = 1024 * 1024  # bytes; the largest body is a template's source, some KiB
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_ID_HEADER: Final = "x-request-id"
+
+SECURITY_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    # Our pages load nothing from elsewhere and run no inline script; a form is sent to ourselves only, except that the
+    # issuer's login answers with a redirect to the command line's loopback port, which Chromium counts as form-action.
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; "
+    "form-action 'self' http://127.0.0.1:* http://[::1]:*; frame-ancestors 'none'; base-uri 'none'",
+    "cache-control": "no-store",
+}
+
+
+class RequestIds:
+    """Take the caller's request id when it is well-formed, else make one; answer it and set the security headers."""
+
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self._app = app
+        self._headers = dict(SECURITY_HEADERS)
+        if https:
+            self._headers["strict-transport-security"] = "max-age=63072000"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        asked = Headers(scope=scope).get(_ID_HEADER, "")
+        request_id = asked if _ID.fullmatch(asked) else f"req_{secrets.token_hex(8)}"
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers[_ID_HEADER] = request_id
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        token = current_request_id.set(request_id)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            current_request_id.reset(token)
+
+
+class BodyLimit:
+    """Refuse a body over MAX_BODY: by its announced length at once, otherwise when it passes the limit."""
+
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not announced.isdecimal() or int(announced) > self._limit:
+            await self._refuse(scope, receive, send)
+            return
+        received = 0
+        answered = False
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit:
+                raise _TooLarge
+            return message
+
+        async def send_noting(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive_counted, send_noting)
+        except _TooLarge:
+            if answered:
+                raise
+            await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        detail = f"the request's body is larger than {self._limit} bytes"
+        await problem(413, "too_large", detail)(scope, receive, send)
+
+
+class _TooLarge(Exception):
+    pass

@@ -1,0 +1,136 @@
+"""Every error as a problem (RFC 9457): ours by one table, the framework's so that they look alike.
+
+`code` is the stable word for programs, `detail` the sentence for a person, `request_id` brings it together with the
+log. An error that is in no table says nothing but that it happened; what it was stands in the server's log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from control_plane.foundation.correlation import current_request_id
+from control_plane.foundation.database import DATABASE_UNREACHABLE
+from control_plane.foundation.errors import (
+    AuditUnavailable,
+    Conflict,
+    Denied,
+    DependencyUnavailable,
+    Invalid,
+    NotFound,
+    ProbegateError,
+    Stale,
+    TooMany,
+    Unauthenticated,
+)
+
+MEDIA_TYPE: Final = "application/problem+json"
+MAX_ERRORS: Final = 20  # validation errors told at once
+RETRY_AFTER: Final = "5"  # seconds, with every 429 and 503
+
+STATUS: Final[tuple[tuple[type[ProbegateError], HTTPStatus], ...]] = (
+    (Unauthenticated, HTTPStatus.UNAUTHORIZED),
+    (Denied, HTTPStatus.FORBIDDEN),
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (Invalid, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (Conflict, HTTPStatus.CONFLICT),
+    (Stale, HTTPStatus.PRECONDITION_FAILED),
+    (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
+    (AuditUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (DependencyUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+_log = logging.getLogger(__name__)
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    extra: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    body: dict[str, object] = dict(extra or {})
+    body |= {
+        "type": f"urn:probegate:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": current_request_id.get(),
+    }
+    sent = dict(headers or {})
+    if status == HTTPStatus.UNAUTHORIZED:
+        sent.setdefault("WWW-Authenticate", 'Bearer realm="probegate"')
+    if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+        sent.setdefault("Retry-After", RETRY_AFTER)
+    return JSONResponse(body, status, sent, MEDIA_TYPE)
+
+
+def status_of(error: ProbegateError) -> int:
+    for kind, status in STATUS:
+        if isinstance(error, kind):
+            return status
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(ProbegateError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _framework)
+    for unreachable in DATABASE_UNREACHABLE:
+        app.add_exception_handler(unreachable, _database)
+    app.add_exception_handler(Exception, unexpected)
+
+
+async def _ours(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, ProbegateError):
+        raise error
+    return problem(status_of(error), error.code, error.detail, error.extra)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    """What was expected and where; never the value that came: it may be a secret in the wrong place."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    told = [{"pointer": _pointer(one["loc"]), "detail": str(one["msg"])} for one in error.errors()[:MAX_ERRORS]]
+    first = f"{told[0]['pointer']}: {told[0]['detail']}" if told else "the request cannot be read"
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", first, {"errors": told})
+
+
+async def _framework(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    codes: dict[int, tuple[str, str]] = {
+        404: ("not_found", "there is nothing at this address"),
+        405: ("method_not_allowed", "this address does not know that method"),
+        413: ("too_large", "the request's body is too large"),
+    }
+    code, detail = codes.get(error.status_code, ("bad_request", str(error.detail)))
+    return problem(error.status_code, code, detail, headers=error.headers)
+
+
+async def _database(_: Request, error: Exception) -> JSONResponse:
+    _log.error("the database did not answer: %s", error, exc_info=error)
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "dependency_unavailable", "the database does not answer; try again shortly"
+    )
+
+
+async def unexpected(_: Request, error: Exception) -> JSONResponse:
+    _log.error("request %s failed unexpectedly", current_request_id.get(), exc_info=error)
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal",
+        "something failed that should not; the server's log has the reason under this request id",
+    )
+
+
+def _pointer(location: Sequence[Any]) -> str:
+    return "/" + "/".join(str(part) for part in location)

@@ -1,0 +1,109 @@
+"""Who may ask the embedded issuer for tokens: the command line, the console, and service accounts from the database."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any, Final
+
+from authlib.oauth2.rfc6749 import ClientMixin
+from sqlalchemy import select
+
+from control_plane.foundation.clock import Clock
+from control_plane.foundation.database import Database
+from control_plane.foundation.errors import Conflict, Invalid
+from control_plane.foundation.identifiers import TenantId
+from control_plane.identity.issuer.tables import ServiceAccountRow
+
+CLI: Final = "probegate-cli"
+CONSOLE: Final = "probegate-console"
+SCOPES: Final = ("openid", "profile", "offline_access")
+AUTHORIZATION_CODE: Final = "authorization_code"
+REFRESH: Final = "refresh_token"
+CLIENT_CREDENTIALS: Final = "client_credentials"
+DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+_ACCOUNT_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]")
+# RFC 8252, section 7.3: any port of the loopback address, but an exact path; never the name `localhost`.
+_LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|\[::1\]):[0-9]{1,5}/callback")
+
+
+@dataclass(frozen=True)
+class Client(ClientMixin):  # type: ignore[misc]  # Authlib has no types
+    """What Authlib asks of a client. Without a secret it is public, and PKCE is what protects its codes."""
+
+    client_id: str
+    grants: tuple[str, ...]
+    redirect_uris: tuple[str, ...] = ()
+    loopback: bool = False
+    secret_hash: str = ""
+
+    def get_client_id(self) -> str:
+        return self.client_id
+
+    def get_default_redirect_uri(self) -> None:
+        return None  # it must be named: nothing is sent to an address that was not asked for
+
+    def get_allowed_scope(self, scope: str | None) -> str:
+        return " ".join(word for word in (scope or "").split() if word in SCOPES)
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        return redirect_uri in self.redirect_uris or (self.loopback and bool(_LOOPBACK.fullmatch(redirect_uri)))
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        return bool(self.secret_hash) and hmac.compare_digest(hash_secret(client_secret), self.secret_hash)
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002 - Authlib's signature
+        return (method == "none") != bool(self.secret_hash)
+
+    def check_response_type(self, response_type: str) -> bool:
+        return response_type == "code" and AUTHORIZATION_CODE in self.grants
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return grant_type in self.grants
+
+
+class Clients:
+    def __init__(self, database: Database, clock: Clock, public_url: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._fixed: dict[str, Client] = {
+            CLI: Client(CLI, (AUTHORIZATION_CODE, DEVICE_CODE, REFRESH), loopback=True),
+            CONSOLE: Client(CONSOLE, (AUTHORIZATION_CODE,), redirect_uris=(f"{public_url}/console/callback",)),
+        }
+
+    async def find(self, client_id: str) -> Client | None:
+        if client_id in self._fixed:
+            return self._fixed[client_id]
+        async with self._database.transaction() as session:
+            row = await session.scalar(select(ServiceAccountRow).where(ServiceAccountRow.client_id == client_id))
+        if row is None or row.disabled:
+            return None
+        return Client(row.client_id, (CLIENT_CREDENTIALS,), secret_hash=row.secret_hash)
+
+    async def add_service_account(self, tenant: TenantId, name: str) -> tuple[str, str]:
+        """(client id, secret); the secret is shown once and not kept. Raises Invalid, Conflict."""
+        if not _ACCOUNT_NAME.fullmatch(name):
+            raise Invalid(f"service account {name!r}: expected lower-case letters, digits and dashes")
+        client_id = f"{tenant}.{name}"  # no user's name can clash: a user is no client
+        secret = secrets.token_urlsafe(32)
+        row: dict[str, Any] = {
+            "tenant": tenant,
+            "name": name,
+            "client_id": client_id,
+            "secret_hash": hash_secret(secret),
+            "disabled": False,
+            "created_at": self._clock.now(),
+        }
+        async with self._database.transaction() as session:
+            if await session.get(ServiceAccountRow, (tenant, name)) is not None:
+                raise Conflict(f"tenant {tenant} has a service account {name!r} already", code="name_taken")
+            session.add(ServiceAccountRow(**row))
+        return client_id, secret
+
+
+def hash_secret(secret: str) -> str:
+    """SHA-256 is enough for 256 random bits; a password would need more."""
+    return hashlib.sha256(secret.encode()).hexdigest()

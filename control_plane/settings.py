@@ -1,0 +1,223 @@
+"""The environment -> Settings. The only place that reads it; every name is listed here and in docs/operations.md.
+
+A setting that cannot be used stops the start-up with what was expected. What is not set has a default for one machine;
+the production profile has fewer defaults: it names its issuers, speaks HTTPS, and has no embedded issuer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from language import durations
+from language.errors import TemplateError
+
+DEFAULT_HTTP: Final = "127.0.0.1:8440"
+DEFAULT_GRPC: Final = "127.0.0.1:8441"
+DEFAULT_LEASE: Final = timedelta(seconds=60)  # contact lost: probes are gone when it ends
+LEASE_BOUNDS: Final = (
+    timedelta(seconds=2),
+    timedelta(minutes=5),
+)  # shorter ends probes at every hiccup, longer leaves them behind
+DEFAULT_MAX_TTL: Final = timedelta(hours=24)  # a forgotten probe must not outlive the day it was asked for
+_ISSUER_KEYS: Final = frozenset({"issuer", "audience", "algorithms", "types", "jwks_uri", "name_claim"})
+
+
+class BadSetting(Exception):
+    """Names the variable, what was expected and what came."""
+
+
+class Profile(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+@dataclass(frozen=True)
+class Listen:
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class ExternalIssuer:
+    """One OpenID provider whose access tokens are believed."""
+
+    issuer: str
+    audience: str
+    algorithms: tuple[str, ...]
+    types: tuple[str, ...]
+    jwks_uri: str | None
+    name_claim: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    state: Path  # keys, the CA, the embedded database and Redis; readable by the server's user only
+    database_url: str
+    redis_url: str | None  # None: a private redis-server in the state directory
+    http_listen: Listen
+    grpc_listen: Listen
+    grpc_names: tuple[str, ...]  # host names and addresses in the gateway's certificate
+    public_url: str  # how people reach the API; the embedded issuer's name
+    profile: Profile
+    lease: timedelta
+    max_ttl: timedelta
+    issuers: tuple[ExternalIssuer, ...]
+    embedded_issuer: bool
+
+    @property
+    def keys(self) -> Path:
+        return self.state / "keys"
+
+    @property
+    def https(self) -> bool:
+        return self.public_url.startswith("https://")
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Raises BadSetting."""
+    state = Path(environ.get("PROBEGATE_STATE", "probegate-state")).expanduser().absolute()
+    profile = _profile(environ)
+    http_listen = _listen(environ, "PROBEGATE_HTTP_LISTEN", DEFAULT_HTTP)
+    grpc_listen = _listen(environ, "PROBEGATE_GRPC_LISTEN", DEFAULT_GRPC)
+    settings = Settings(
+        state=state,
+        database_url=environ.get("PROBEGATE_DATABASE_URL") or f"sqlite+aiosqlite:///{state / 'probegate.db'}",
+        redis_url=environ.get("PROBEGATE_REDIS_URL") or None,
+        http_listen=http_listen,
+        grpc_listen=grpc_listen,
+        grpc_names=_names(environ, grpc_listen),
+        public_url=(environ.get("PROBEGATE_PUBLIC_URL") or f"http://{http_listen}").rstrip("/"),
+        profile=profile,
+        lease=_lease(environ),
+        max_ttl=_duration(environ, "PROBEGATE_MAX_TTL", DEFAULT_MAX_TTL),
+        issuers=_issuers(environ),
+        embedded_issuer=_boolean(environ, "PROBEGATE_EMBEDDED_ISSUER", default=profile is Profile.DEVELOPMENT),
+    )
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    production = settings.profile is Profile.PRODUCTION
+    if production and settings.embedded_issuer:
+        raise BadSetting(
+            "PROBEGATE_EMBEDDED_ISSUER: the embedded issuer is for one machine and for tests, and is refused in the "
+            "production profile; name your OpenID provider in PROBEGATE_ISSUERS"
+        )
+    if not settings.embedded_issuer and not settings.issuers:
+        raise BadSetting(
+            "PROBEGATE_ISSUERS: without the embedded issuer at least one issuer must be named: nobody could sign in"
+        )
+    if not settings.https and (production or not _loopback(settings.public_url)):
+        raise BadSetting(
+            f"PROBEGATE_PUBLIC_URL: expected an https:// address, got {settings.public_url!r}; plain http is for the "
+            "loopback address in the development profile only"
+        )
+    if production:
+        for issuer in settings.issuers:
+            if not issuer.issuer.startswith("https://"):
+                raise BadSetting(
+                    f"PROBEGATE_ISSUERS: {issuer.issuer!r} must be an https:// address in the production profile"
+                )
+
+
+def _profile(environ: Mapping[str, str]) -> Profile:
+    text = environ.get("PROBEGATE_PROFILE", Profile.DEVELOPMENT)
+    try:
+        return Profile(text)
+    except ValueError as error:
+        raise BadSetting(f"PROBEGATE_PROFILE: expected development or production, got {text!r}") from error
+
+
+def _listen(environ: Mapping[str, str], name: str, default: str) -> Listen:
+    text = environ.get(name) or default
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > 65535:
+        raise BadSetting(f"{name}: expected HOST:PORT, got {text!r}")
+    return Listen(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def _names(environ: Mapping[str, str], listen: Listen) -> tuple[str, ...]:
+    given = environ.get("PROBEGATE_GRPC_NAMES", "")
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    return tuple(dict.fromkeys([*names, listen.host, "localhost", "127.0.0.1"]))
+
+
+def _duration(environ: Mapping[str, str], name: str, default: timedelta) -> timedelta:
+    text = environ.get(name)
+    if not text:
+        return default
+    try:
+        return durations.parse(text)
+    except (TemplateError, ValueError) as error:
+        raise BadSetting(f"{name}: {error}") from error
+
+
+def _lease(environ: Mapping[str, str]) -> timedelta:
+    text = environ.get("PROBEGATE_LEASE_SECONDS")
+    if not text:
+        return DEFAULT_LEASE
+    if not text.isdecimal() or not LEASE_BOUNDS[0] <= timedelta(seconds=int(text)) <= LEASE_BOUNDS[1]:
+        raise BadSetting(f"PROBEGATE_LEASE_SECONDS: expected 2 to 300 whole seconds, got {text!r}")
+    return timedelta(seconds=int(text))
+
+
+def _boolean(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = environ.get(name, "")
+    if text not in {"", "true", "false"}:
+        raise BadSetting(f"{name}: expected true or false, got {text!r}")
+    return text == "true" if text else default
+
+
+def _issuers(environ: Mapping[str, str]) -> tuple[ExternalIssuer, ...]:
+    text = environ.get("PROBEGATE_ISSUERS")
+    if not text:
+        return ()
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise BadSetting(f"PROBEGATE_ISSUERS: not JSON: {error}") from error
+    if not isinstance(document, list) or not document:
+        raise BadSetting("PROBEGATE_ISSUERS: expected a JSON list of objects, at least one")
+    return tuple(_issuer(entry) for entry in document)
+
+
+def _issuer(entry: Any) -> ExternalIssuer:
+    if not isinstance(entry, dict) or not isinstance(entry.get("issuer"), str) or not set(entry) <= _ISSUER_KEYS:
+        raise BadSetting(
+            f"PROBEGATE_ISSUERS: expected objects with `issuer` and some of {', '.join(sorted(_ISSUER_KEYS))}, got {entry!r}"
+        )
+    return ExternalIssuer(
+        issuer=entry["issuer"],
+        audience=str(entry.get("audience", "probegate")),
+        algorithms=_word_list(entry, "algorithms", ("RS256", "ES256")),
+        types=tuple(word.lower() for word in _word_list(entry, "types", ("at+jwt",))),
+        jwks_uri=str(entry["jwks_uri"]) if "jwks_uri" in entry else None,
+        name_claim=str(entry.get("name_claim", "name")),
+    )
+
+
+def _word_list(entry: Mapping[str, Any], key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    words = entry.get(key, list(default))
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        raise BadSetting(f"PROBEGATE_ISSUERS: {key} must be a list of words, got {words!r}")
+    return tuple(words)
+
+
+def _loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
