@@ -8,6 +8,7 @@
     watch         which of the processes still are the ones that were meant
     service       arm(...) -> ArmedProbe, all of it or nothing
     features      what this kernel and this process can do, found by trying
+    calibration   what a trap costs here: the price of a hit that run-time statistics do not see
     inventory     what the kernel itself says is loaded: the proof that a probe is gone
 
 Nothing is pinned: when the agent dies, by whatever death, the kernel closes its descriptors and every probe is gone.
