@@ -1,0 +1,56 @@
+"""What the uplink asks of the agent that it connects: the supervisor answers, a test's fake does too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Protocol
+
+from wire.v1 import records_pb2
+
+MAX_LEASE: Final = timedelta(minutes=10)  # a gateway cannot promise away the agent's own dead-man switch
+MIN_LEASE: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class BatchHead:
+    """What a batch is about. `accounting` is the tracepoint's up to now; with `end_reason` it is the last one."""
+
+    tracepoint_id: str
+    table: str
+    table_version: int
+    accounting: records_pb2.Accounting
+    end_reason: str = ""
+
+
+class Handler(Protocol):
+    """Called from the uplink's event loop; quick ones are plain functions."""
+
+    def running(self) -> Mapping[str, int]:
+        """Tracepoints that run now, with the version."""
+        ...
+
+    def connected(self) -> None:
+        """A new stream is open: whatever was reported on the last one may not have arrived."""
+        ...
+
+    def leased(self, until_boot_ns: int) -> None:
+        """Until then (CLOCK_BOOTTIME) probes may run without further word."""
+        ...
+
+    async def desired(self, envelope: bytes, nonce: str) -> None: ...
+
+    async def retracted(self, tracepoint_id: str, reason: str) -> None: ...
+
+    async def reconciled(self, desired: Mapping[str, int]) -> None:
+        """Everything that should run; what runs beyond it ends."""
+        ...
+
+    async def functions(self, service: str, pattern: str, limit: int) -> str:
+        """JSON for the person who asked. Raises QuestionRefused."""
+        ...
+
+
+class QuestionRefused(Exception):
+    """A question that this host cannot answer; the text goes to the person who asked."""
