@@ -86,7 +86,7 @@ def measure() -> TrapCosts:
 
 
 def _fastest(call: Callable[[int], None]) -> int:
-    """ns for CALLS calls."""
+    """Time for CALLS calls, in ns."""
     best = 1 << 62
     for _ in range(ROUNDS):
         start = time.perf_counter_ns()
