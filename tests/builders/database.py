@@ -1,0 +1,67 @@
+"""Real databases for tests: an SQLite file, or a private PostgreSQL that ends with its test."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from control_plane.foundation.database import Database
+
+_POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+
+
+@asynccontextmanager
+async def sqlite_database(directory: Path) -> AsyncIterator[Database]:
+    """A fresh SQLite database with every table that the test has imported."""
+    database = Database(f"sqlite+aiosqlite:///{directory / 'probegate.db'}")
+    try:
+        await database.create_all()
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def postgresql_database(url: str) -> AsyncIterator[Database]:
+    database = Database(url)
+    try:
+        await database.create_all()
+        yield database
+    finally:
+        await database.close()
+
+
+@contextmanager
+def postgresql_server() -> Iterator[str]:
+    """A private PostgreSQL on a Unix socket; its URL for SQLAlchemy. Skips where Debian's `postgresql` is missing."""
+    if not _POSTGRESQL:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    binaries = _POSTGRESQL[-1].parent
+    directory = Path(tempfile.mkdtemp(prefix="pg-pg-"))  # short: a socket's path has at most 107 bytes
+    user = {}
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        account = pwd.getpwnam("postgres")
+        os.chown(directory, account.pw_uid, account.pw_gid)
+        user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    cluster = directory / "cluster"
+    initdb = [binaries / "initdb", "-D", cluster, "-U", "probegate", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    options = f"-k {directory} -c listen_addresses='' -c fsync=off"
+    control = [binaries / "pg_ctl", "-D", cluster, "-w", "-t", "60"]
+    quiet = {"stdout": subprocess.DEVNULL, "cwd": directory, **user}
+    try:
+        subprocess.run(initdb, check=True, **quiet)
+        subprocess.run([*control, "-o", options, "-l", directory / "log", "start"], check=True, **quiet)
+        try:
+            yield f"postgresql+asyncpg://probegate@/postgres?host={directory}"
+        finally:
+            subprocess.run([*control, "-m", "immediate", "stop"], check=True, **quiet)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
