@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ import click
 from client.cli.context import Invocation, invocation, output_option
 from client.cli.exits import Exit
 from client.cli.output import Form, say, show
-from client.sdk.errors import BadExport
+from client.sdk.verify import verify_file
 
 COLUMNS = ("index", "time", "actor", "action", "outcome", "resource")
 TAIL_SECONDS = 1.0  # between two looks; people read slower
@@ -69,19 +70,25 @@ def export(call: Invocation, file: Path) -> None:
 @audit.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--key",
-    default="",
-    help="The log's public key (hex) as you know it; without it the export's own is used, and said.",
+    "--key", default="", help="The log's public key (hex) as you know it; else the export's own, which is said."
 )
-def verify(file: Path, key: str) -> None:
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A checkpoint that you kept earlier: proves that nothing before it was rewritten (repeat for several).",
+)
+def verify(file: Path, key: str, checkpoints: Sequence[Path]) -> None:
     """Check an export offline: every entry, the Merkle root, the checkpoint's signature."""
-    from client.sdk.verify import verify_file
-
-    try:
-        report = verify_file(file, key)
-    except BadExport as problem:
-        say(f"NOT VERIFIED: {problem}")
-        sys.exit(Exit.VERIFICATION_FAILED)
-    for line in report.lines():
+    found = verify_file(file, key, checkpoints)
+    for line in found.lines():
         print(line)
-    sys.exit(Exit.OK if report.holds else Exit.VERIFICATION_FAILED)
+    sys.exit(Exit.OK if found.holds else Exit.VERIFICATION_FAILED)
+
+
+@audit.command()
+@invocation
+def checkpoint(call: Invocation) -> None:
+    """The log's newest signed checkpoint: keep it, and compare an export with it later."""
+    print(call.api().audit_checkpoint()["checkpoint"], end="")
