@@ -1,0 +1,179 @@
+"""`probegate-server`: run the control plane, and what only the person at its shell may do.
+
+The commands beside `serve` open the same database and write to the same log, as `system`: whoever can read the state
+directory holds every key already. Everybody else goes through the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from control_plane.bootstrap import Server, built
+from control_plane.foundation.errors import ProbegateError
+from control_plane.foundation.identifiers import TenantId
+from control_plane.http.asking_check import StartupError
+from control_plane.identity.issuer.embedded import EmbeddedIssuer
+from control_plane.keyfile import BadKeyFile
+from control_plane.policy.membership import MembershipService
+from control_plane.serving import serve as run_server
+from control_plane.settings import BadSetting, Settings, read_settings
+
+T = TypeVar("T")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="probegate")
+def main() -> None:
+    """The control plane of Probegate.
+
+    Configured by environment variables; the usual ones are PROBEGATE_STATE (directory for keys and the embedded
+    database), PROBEGATE_HTTP_LISTEN, PROBEGATE_GRPC_LISTEN, PROBEGATE_PUBLIC_URL and PROBEGATE_PROFILE.
+    """
+
+
+@main.command()
+def serve() -> None:
+    """Run the API, the console and the agents' gateway until a signal."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings = _settings()
+    try:
+        asyncio.run(run_server(settings))
+    except (StartupError, BadKeyFile) as problem:
+        raise click.ClickException(str(problem)) from problem
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database's tables to this version."""
+    _with_server(_nothing)
+    click.echo("the database is up to date", err=True)
+
+
+@main.group()
+def user() -> None:
+    """People who sign in at the embedded issuer."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--display-name", default="", help="How others see them; NAME when not given.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking for it.")
+def add_user(name: str, display_name: str, password_stdin: bool) -> None:
+    """Let NAME sign in with a password. They can do nothing before they are a member of a tenant."""
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else _ask_password()
+
+    async def add(server: Server) -> None:
+        await _embedded(server).users.add(name, password, display_name)
+
+    _with_server(add)
+    click.echo(f"user {name} can sign in at {_settings().public_url}", err=True)
+
+
+@main.group()
+def tenant() -> None:
+    """Tenants: each has its own members, templates, agents, rows and log."""
+
+
+@tenant.command("create")
+@click.argument("name")
+@click.option("--title", default="", help="A line for people.")
+@click.option("--admin", required=True, help='Its first administrator: a user\'s name or "<issuer>|<sub>".')
+def create_tenant(name: str, title: str, admin: str) -> None:
+    """Create the tenant NAME."""
+
+    async def create(server: Server) -> None:
+        await server.provision.get(MembershipService).unsafe_create_tenant(name, title, admin)
+
+    _with_server(create)
+    click.echo(f"tenant {name} exists; {admin} administers it", err=True)
+
+
+@main.group()
+def member() -> None:
+    """Who holds which role in which tenant."""
+
+
+@member.command("add")
+@click.argument("tenant_name", metavar="TENANT")
+@click.argument("subject")
+@click.argument("roles", nargs=-1, required=True, metavar="ROLE...")
+def add_member(tenant_name: str, subject: str, roles: tuple[str, ...]) -> None:
+    """Give SUBJECT (a user's name or "<issuer>|<sub>") exactly these roles in TENANT.
+
+    Roles: viewer, developer, reviewer, tenant-admin, auditor; in the tenant "platform" platform-admin, auditor.
+    """
+
+    async def put(server: Server) -> None:
+        await server.provision.get(MembershipService).unsafe_put_member(TenantId(tenant_name), subject, roles)
+
+    _with_server(put)
+    click.echo(f"{subject} holds {', '.join(sorted(set(roles)))} in {tenant_name}", err=True)
+
+
+@main.group("service-account")
+def service_account() -> None:
+    """Programs that sign in at the embedded issuer by secret."""
+
+
+@service_account.command("create")
+@click.argument("tenant_name", metavar="TENANT")
+@click.argument("name")
+@click.argument("roles", nargs=-1, required=True, metavar="ROLE...")
+def create_service_account(tenant_name: str, name: str, roles: tuple[str, ...]) -> None:
+    """Create a service account with these roles in TENANT; prints its client id and its secret, once."""
+
+    async def create(server: Server) -> tuple[str, str]:
+        membership = server.provision.get(MembershipService)
+        client_id, secret = await _embedded(server).clients.add_service_account(TenantId(tenant_name), name)
+        await membership.unsafe_put_member(TenantId(tenant_name), client_id, roles)
+        return client_id, secret
+
+    client_id, secret = _with_server(create)
+    click.echo(f"{client_id} {secret}")
+
+
+def _with_server(do: Callable[[Server], Awaitable[T]]) -> T:
+    settings = _settings()
+
+    async def run() -> T:
+        async with built(settings) as server:
+            return await do(server)
+
+    try:
+        return asyncio.run(run())
+    except (ProbegateError, StartupError, BadKeyFile) as problem:
+        raise click.ClickException(str(problem)) from problem
+
+
+def _settings() -> Settings:
+    try:
+        return read_settings(os.environ)
+    except BadSetting as problem:
+        raise click.ClickException(str(problem)) from problem
+
+
+def _embedded(server: Server) -> EmbeddedIssuer:
+    if not server.settings.embedded_issuer:
+        raise click.ClickException("the embedded issuer is off; people and programs are known to your own issuer")
+    return server.provision.get(EmbeddedIssuer)
+
+
+def _ask_password() -> str:
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return password
+
+
+async def _nothing(_: Server) -> None:
+    """Building the server is what was asked for."""
+
+
+if __name__ == "__main__":
+    main()
