@@ -133,16 +133,20 @@ class Slice:
 
 @dataclass(frozen=True)
 class Implementation:
-    """A concrete type that a Go interface value may hold: found by its itab or type word."""
+    """A concrete type that a Go interface value may hold, found by its type word."""
 
-    word: int  # value of the interface's first word, unrelocated virtual address
+    word: int  # unrelocated virtual address of the type descriptor: see Interface
     name: str  # "*errors.errorString"
     type: TypeId | None  # None: only the name is known
 
 
 @dataclass(frozen=True)
 class Interface:
-    """Go interface, two words. `empty`: first word is the type, else an itab with the type at +8."""
+    """Go interface, two words. The type word of a value is its first word when `empty`, else what the itab that the first
+    word points to holds at +8. Compare it, less the load bias, with `Implementation.word`; the types listed are those the
+    binary states, a value may hold another one. Second word: pointer to the value, or the value itself when its type is a
+    pointer, map, channel, function, or a struct or array of just one of these.
+    """
 
     name: str
     empty: bool
@@ -334,3 +338,45 @@ class ResolvedProbe:
     types: TypeTable
     notes: tuple[str, ...] = ()  # what a person should know: "3 inlined copies are not probed"
     position_independent: bool = False  # ET_DYN: static addresses need the load bias
+
+
+@dataclass(frozen=True)
+class FunctionSummary:
+    """One line of `probegate-agent functions`: what a template author needs to write captures."""
+
+    name: str
+    file: str | None
+    line: int | None
+    arguments: tuple[tuple[str, str], ...]  # (name, type), in order; "_" for a blank one
+    results: tuple[tuple[str, str], ...]
+    inlined_copies: int
+    language: Language | None  # None: no debug information, only the symbol is known
+
+
+# --- refusals --------------------------------------------------------------------------------------------------
+
+
+class UnresolvedReason(StrEnum):
+    """Stable words: they reach exit status 3's text and the reviewer."""
+
+    NO_FILE = "no_file"
+    NOT_ELF = "not_elf"
+    WRONG_MACHINE = "wrong_machine"
+    TOO_LARGE = "too_large"
+    DAMAGED = "damaged"  # ELF or DWARF that contradicts its own format
+    NO_FUNCTION = "no_function"
+    AMBIGUOUS = "ambiguous"
+    INLINED_AWAY = "inlined_away"
+    NO_DEBUG_INFO = "no_debug_info"
+    UNSUPPORTED_LANGUAGE = "unsupported_language"
+    NO_LINE = "no_line"
+    NO_SITE = "no_site"  # no instruction that every call executes exactly once
+
+
+class Unresolved(Exception):  # named for what it is to the caller, like NoProcess
+    """The function cannot be probed. `detail` says what was asked, what the binary holds and what to do."""
+
+    def __init__(self, reason: UnresolvedReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,214 @@
+"""Decode x86-64 machine code into the few facts that choosing a probe's site needs. The adapter of capstone.
+
+In come bytes and their address, out come instructions: what they write, where they jump, and what the kernel does with a
+breakpoint on them. `code_sites` decides with that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import cache
+from typing import Any, Final
+
+import capstone
+from capstone import x86_const as x86
+
+from agents.binaries.model import Register, TrapClass
+
+_BY_NAME: Final = {register.value: register for register in Register}
+# every narrower name of a general register: writing eax changes rax
+_PARTS: Final = {
+    **{f"e{name}": f"r{name}" for name in ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")},
+    **{name: f"r{name}" for name in ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")},
+    **{f"{name}l": f"r{name}x" for name in "abcd"},
+    **{f"{name}h": f"r{name}x" for name in "abcd"},
+    **{f"{name}l": f"r{name}" for name in ("si", "di", "bp", "sp")},
+    **{f"r{number}{suffix}": f"r{number}" for number in range(8, 16) for suffix in "dwb"},
+}
+
+
+class Flow(Enum):
+    """What an instruction does to control flow."""
+
+    NEXT = auto()
+    CONDITIONAL = auto()  # jcc, loop, jrcxz
+    JUMP = auto()
+    CALL = auto()
+    RETURN = auto()
+    STOP = auto()  # hlt, ud2, int3: nothing runs behind it
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An operand `[base + displacement]`; `plain` is False when an index or a segment takes part."""
+
+    base: Register | None
+    displacement: int
+    plain: bool
+
+
+@dataclass(frozen=True)
+class Move:
+    """`mov` between a register and memory or a register: what a prologue does to arguments. Sizes in bytes."""
+
+    size: int
+    source: Register | None
+    target: Register | Memory | None
+    zero_extends: bool = False  # a 4 byte write clears the upper half of its register
+
+
+@dataclass(frozen=True)
+class Instruction:
+    address: int
+    size: int
+    text: str
+    flow: Flow
+    target: int | None  # of a direct jump or call
+    trap_class: TrapClass
+    writes: frozenset[Register]
+    writes_memory: bool  # other than by push or call
+    pushes: Register | None
+    move: Move | None
+    stack_adjustment: int | None  # `sub rsp, n` and `add rsp, n`: -n, n
+
+    @property
+    def end(self) -> int:
+        return self.address + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One control transfer of a function's body, found by `sweep`."""
+
+    address: int
+    size: int
+    flow: Flow
+    target: int | None
+    text: str
+    trap_class: TrapClass
+
+
+def decode(code: bytes, address: int, count: int) -> Iterator[Instruction]:
+    """At most `count` instructions from the start of `code`; ends at the first one that does not decode."""
+    for each in _decoder(detail=True).disasm(code, address, count):
+        yield _instruction(each, code[each.address - address : each.address - address + each.size])
+
+
+def sweep(code: bytes, address: int) -> tuple[tuple[Branch, ...], bool]:
+    """Every control transfer by linear sweep, and whether all of `code` decoded (compilers keep data out of .text)."""
+    found: list[Branch] = []
+    at = address
+    for start, size, mnemonic, operands in _decoder(detail=False).disasm_lite(code, address):
+        at = start + size
+        flow = _flow(mnemonic)
+        if flow is not Flow.NEXT:
+            raw = code[start - address : at - address]
+            found.append(Branch(start, size, flow, _immediate(operands), _text(mnemonic, operands), trap_class(raw)))
+    return tuple(found), at == address + len(code)
+
+
+def trap_class(raw: bytes) -> TrapClass:
+    """What arch/x86/kernel/uprobes.c does with an instruction: `push_setup_xol_ops`, `branch_setup_xol_ops`."""
+    if raw == b"\x0f\x1f\x44\x00\x00":
+        return TrapClass.NOP5
+    first = raw[0]
+    emulated = (
+        0x50 <= first <= 0x57
+        or (len(raw) == 2 and first == 0x41 and 0x50 <= raw[1] <= 0x57)
+        or first in {0xE8, 0xE9, 0xEB, 0x90}
+        or 0x70 <= first <= 0x7F
+        or (first == 0x0F and len(raw) > 1 and 0x80 <= raw[1] <= 0x8F)
+        or raw == b"\x66\x90"
+    )
+    return TrapClass.EMULATED if emulated else TrapClass.STEPPED
+
+
+@cache
+def _decoder(*, detail: bool) -> Any:
+    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    decoder.detail = detail
+    return decoder
+
+
+def _instruction(each: Any, raw: bytes) -> Instruction:
+    flow = _flow(each.mnemonic)
+    operands = list(each.operands)
+    pushes = None
+    if each.id == x86.X86_INS_PUSH and operands and operands[0].type == x86.X86_OP_REG:
+        pushes = _register(each.reg_name(operands[0].reg))
+    is_stack_write = each.id in {x86.X86_INS_PUSH, x86.X86_INS_CALL, x86.X86_INS_PUSHFQ}
+    writes_memory = not is_stack_write and any(
+        operand.type == x86.X86_OP_MEM and operand.access & capstone.CS_AC_WRITE for operand in operands
+    )
+    _, written = each.regs_access()
+    return Instruction(
+        each.address,
+        each.size,
+        _text(each.mnemonic, each.op_str),
+        flow,
+        _immediate(each.op_str) if flow is not Flow.NEXT else None,
+        trap_class(raw),
+        frozenset(filter(None, (_register(each.reg_name(number)) for number in written))),
+        writes_memory or each.mnemonic.startswith("rep"),
+        pushes,
+        _move(each, operands),
+        _adjustment(each, operands),
+    )
+
+
+def _flow(mnemonic: str) -> Flow:
+    word = mnemonic.rsplit(" ", 1)[-1]
+    if word == "jmp":
+        return Flow.JUMP
+    if word == "call":
+        return Flow.CALL
+    if word in {"ret", "retf", "iretq"}:
+        return Flow.RETURN
+    if word in {"hlt", "ud2", "int3", "ud0", "ud1"}:
+        return Flow.STOP
+    if word.startswith(("j", "loop")):
+        return Flow.CONDITIONAL
+    return Flow.NEXT
+
+
+def _move(each: Any, operands: list[Any]) -> Move | None:
+    if each.id not in {x86.X86_INS_MOV, x86.X86_INS_MOVABS} or len(operands) != 2:
+        return None
+    target, source = operands
+    from_register = _register(each.reg_name(source.reg)) if source.type == x86.X86_OP_REG else None
+    if source.type == x86.X86_OP_REG and each.reg_name(source.reg) in {"ah", "bh", "ch", "dh"}:
+        from_register = None
+    if target.type == x86.X86_OP_REG:
+        return Move(target.size, from_register, _register(each.reg_name(target.reg)), target.size == 4)
+    if target.type == x86.X86_OP_MEM:
+        memory = target.mem
+        base = _register(each.reg_name(memory.base)) if memory.base else None
+        plain = memory.index == 0 and memory.segment == 0 and base is not None
+        return Move(target.size, from_register, Memory(base, memory.disp, plain))
+    return None
+
+
+def _adjustment(each: Any, operands: list[Any]) -> int | None:
+    if each.id not in {x86.X86_INS_SUB, x86.X86_INS_ADD} or len(operands) != 2:
+        return None
+    target, amount = operands
+    if target.type != x86.X86_OP_REG or each.reg_name(target.reg) != "rsp" or amount.type != x86.X86_OP_IMM:
+        return None
+    return int(amount.imm) if each.id == x86.X86_INS_ADD else -int(amount.imm)
+
+
+def _register(name: str | None) -> Register | None:
+    return _BY_NAME.get(_PARTS.get(name, name)) if name else None
+
+
+def _immediate(operands: str) -> int | None:
+    try:
+        return int(operands, 16) if operands.startswith("0x") else None
+    except ValueError:
+        return None
+
+
+def _text(mnemonic: str, operands: str) -> str:
+    return f"{mnemonic} {operands}".strip()

@@ -1,0 +1,112 @@
+"""Trace an unoptimised prologue: which bytes of the frame are copies of the registers that the caller passed.
+
+Compilers without optimisation say that an argument lives in its stack slot during the whole function, which is not yet
+true at its entry. In comes the function's code up to the end of the prologue, out comes for each slot the register
+whose bytes are stored there. Only moves are followed; what is computed is forgotten. So an argument's place at the entry
+follows from the code itself, for any language and calling convention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from agents.absence import Absent, Reason
+from agents.binaries.capstone_decoder import Flow, Instruction, Memory, decode
+from agents.binaries.model import InMemory, InRegister, Location, Piece, Register
+
+MAX_PROLOGUE: Final = 256  # instructions; Rust debug builds copy every argument once
+RETURN_ADDRESS: Final = 8
+
+Slots = Mapping[int, tuple[Register, int]]  # offset from the CFA -> (register at entry, its byte number)
+
+
+@dataclass
+class _State:
+    """Registers as they were at the entry, or forgotten; rsp and rbp as offsets from the CFA."""
+
+    holds: dict[Register, tuple[Register, int]]  # register -> (register at entry, how many of its low bytes)
+    frame: dict[Register, int] = field(default_factory=lambda: {Register.RSP: -RETURN_ADDRESS})
+    slots: dict[int, tuple[Register, int]] = field(default_factory=dict)
+
+
+def traced_slots(code: bytes, low: int, until: int) -> Slots:
+    """The slots filled from entry registers before `until`; stops at the first jump or call."""
+    state = _State({register: (register, 8) for register in Register if register is not Register.RSP})
+    for instruction in decode(code, low, MAX_PROLOGUE):
+        if instruction.address >= until or instruction.flow is not Flow.NEXT:
+            break
+        _follow(instruction, state)
+    return state.slots
+
+
+def at_entry(slots: Slots, offset: int, size: int) -> Location | Absent:
+    """Where the value that DWARF places at CFA + offset is when the function starts."""
+    if offset >= 0:
+        return (Piece(0, size, InMemory(Register.RSP, offset + RETURN_ADDRESS)),)  # passed on the stack
+    pieces: list[Piece] = []
+    at = 0
+    while at < size:
+        source = slots.get(offset + at)
+        if source is None:
+            at += 1
+            continue
+        register, byte = source
+        length = 1
+        while at + length < size and slots.get(offset + at + length) == (register, byte + length):
+            length += 1
+        if byte == 0:
+            pieces.append(Piece(at, length, InRegister(register)))
+        at += length
+    if not pieces:
+        return Absent(Reason.NO_LOCATION, "the prologue does not store it from a general register: it is passed in a vector"
+                      " register, or computed")  # fmt: skip
+    return tuple(pieces)
+
+
+def _follow(instruction: Instruction, state: _State) -> None:
+    move = instruction.move
+    if instruction.pushes is not None:
+        offset = state.frame[Register.RSP] - 8
+        state.frame[Register.RSP] = offset
+        _store(state, offset, 8, instruction.pushes)
+        return
+    if instruction.stack_adjustment is not None and Register.RSP in state.frame:
+        state.frame[Register.RSP] += instruction.stack_adjustment
+        return
+    if move is not None and isinstance(move.target, Memory):
+        base = state.frame.get(move.target.base) if move.target.base is not None and move.target.plain else None
+        if base is None:
+            state.slots.clear()  # a store through an unknown pointer: it may have hit any slot
+        else:
+            _store(state, base + move.target.displacement, move.size, move.source)
+        return
+    if move is not None and isinstance(move.target, Register):
+        _load(move.target, move.source, move.size, state)
+        return
+    if instruction.writes_memory:
+        state.slots.clear()
+    for register in instruction.writes:
+        state.holds.pop(register, None)
+        state.frame.pop(register, None)
+    state.frame.setdefault(Register.RSP, 1 << 40)  # and, lea rsp: slots relative to it are unknown from here on
+
+
+def _store(state: _State, offset: int, size: int, source: Register | None) -> None:
+    held = state.holds.get(source) if source is not None else None
+    for byte in range(size):
+        state.slots.pop(offset + byte, None)
+        if held is not None and byte < held[1]:
+            state.slots[offset + byte] = (held[0], byte)
+
+
+def _load(target: Register, source: Register | None, size: int, state: _State) -> None:
+    held = state.holds.get(source) if source is not None else None
+    framed = state.frame.get(source) if source is not None and size == 8 else None
+    state.holds.pop(target, None)
+    state.frame.pop(target, None)
+    if framed is not None:
+        state.frame[target] = framed
+    elif held is not None:
+        state.holds[target] = (held[0], min(held[1], size))
