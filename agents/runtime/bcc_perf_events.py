@@ -39,7 +39,7 @@ def open_uprobe(prog_fd: int, path: str, offset: int, *, on_return: bool) -> int
     if fd < 0:
         code = ctypes.get_errno()
         reason = ArmReason.NOT_PERMITTED if code in {errno.EPERM, errno.EACCES} else ArmReason.ATTACH
-        raise ArmFailed(reason, f"no perf event could be opened for {path} at offset {offset:#x}: {os.strerror(code)}")
+        raise ArmFailed(reason, f"no perf event could be opened at offset {offset:#x}: {os.strerror(code)}")
     return fd
 
 

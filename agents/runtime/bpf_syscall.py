@@ -241,7 +241,7 @@ def link_uprobe_multi(
         flags=UPROBE_MULTI_RETURN if on_return else 0,
         pid=pid & 0xFFFFFFFF,
     )
-    return call(Command.LINK_CREATE, attribute, f"attaching to {path} at {len(offsets)} places in process {pid}")
+    return call(Command.LINK_CREATE, attribute, f"attaching at {len(offsets)} places in process {pid}")
 
 
 def enable_run_time_stats() -> int:

@@ -3,7 +3,7 @@
     1. watch       the processes are still those that were meant      or process_gone
     2. maps        created; limits and PROCESSES written before anything can fire
     3. programs    map descriptors patched in, loaded                 or verifier, not_permitted
-    4. attach      RETURN first, ENTRY last                           or attach
+    4. attach      the file that was resolved; RETURN first, ENTRY last                           or attach
     5. watch       still the same processes                           or process_gone
 
 Enters: a BpfProgram and processes with their load bias. Leaves: an ArmedProbe, whose records go to `agents.decoding`.
@@ -20,6 +20,7 @@ from typing import Final, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from agents.binaries.model import BinaryIdentity
 from agents.compiler.model import BpfProgram, ControlField, Counter, MapName, Role
 from agents.processes.model import Process
 from agents.runtime import bpf_syscall
@@ -55,16 +56,19 @@ def arm(
     request: ArmRequest,
     file: str,
     kernel: KernelFeatures,
+    identity: BinaryIdentity | None = None,
 ) -> ArmedProbe:
     """Put `program` into the kernel for these (process, load bias) on `file`. Raises ArmFailed.
 
-    A process that has ended already is left out; when none is left, that is process_gone. Close what is returned.
+    A process that has ended already is left out; when none is left, that is process_gone. With `identity` (the one that
+    was resolved) a file that was replaced since is refused: its sites would be somewhere inside other instructions.
+    Close what is returned.
     """
     if request.max_events_per_second <= 0 or request.max_hits <= 0:
         raise ValueError(f"limits must be positive, {request} came: no limit means no probe")
     probe = _Probe(_method(kernel))
     try:
-        probe.enter(program, processes, request, file, stats=kernel.run_time_stats)
+        probe.enter(program, processes, request, (file, identity), stats=kernel.run_time_stats)
     except BpfError as error:
         probe.close()
         reason = ArmReason.NOT_PERMITTED if error.name == "EPERM" else ArmReason.ATTACH
@@ -89,7 +93,7 @@ class _Probe:
         program: BpfProgram,
         processes: Sequence[tuple[Process, int]],
         request: ArmRequest,
-        file: str,
+        file: tuple[str, BinaryIdentity | None],
         *,
         stats: bool,
     ) -> None:
@@ -97,6 +101,7 @@ class _Probe:
         self._watch = ProcessWatch(process for process, _ in processes)
         self._resources.callback(self._watch.close)
         self._expect_some(processes)
+        opened = self._opened(*file)
         self._maps = ProbeMaps(program.maps)
         self._resources.callback(self._maps.close)
         ring = next(spec for spec in program.maps if spec.name is MapName.RING)
@@ -114,7 +119,10 @@ class _Probe:
         self._measured = stats
         if stats:
             self._resources.callback(os.close, bpf_syscall.enable_run_time_stats())
-        self._attachment.attach(self._loaded, file, self._watch.alive)
+        try:
+            self._attachment.attach(self._loaded, opened, self._watch.alive)
+        except ArmFailed as failed:
+            raise ArmFailed(failed.reason, f"{file[0]}: {failed.detail}") from failed
         self._forget_ended()
         self._expect_some(processes)
 
@@ -166,6 +174,18 @@ class _Probe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _opened(self, path: str, identity: BinaryIdentity | None) -> str:
+        """The file under a name that cannot come to mean another one before it is attached to."""
+        try:
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError as error:
+            raise ArmFailed(ArmReason.ATTACH, f"{path} cannot be opened: {error.strerror}") from error
+        self._resources.callback(os.close, fd)
+        status = os.fstat(fd)
+        if identity is not None and (status.st_dev, status.st_ino) != (identity.device, identity.inode):
+            raise ArmFailed(ArmReason.ATTACH, f"{path} was replaced after it was resolved: resolve it again")
+        return f"/proc/self/fd/{fd}"
 
     def _forget_ended(self) -> None:
         for pid in self._watch.ended():

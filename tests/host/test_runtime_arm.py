@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.binaries.model import BinaryIdentity
 from agents.compiler.model import BpfProgram, Counter, Role
 from agents.runtime import inventory
 from agents.runtime.features import probe_kernel
@@ -297,6 +298,23 @@ def test_a_file_that_is_not_there_is_refused_and_nothing_stays(target, offset, f
     assert failed.value.reason is ArmReason.ATTACH
     assert "/nonexistent/program" in failed.value.detail
     assert kernel_objects_held() == []
+
+
+def test_a_place_outside_the_file_is_refused_and_nothing_stays(target, features):
+    with pytest.raises(ArmFailed) as failed:
+        armed(target, counting_program((1 << 30,)), features)
+    assert failed.value.reason is ArmReason.ATTACH
+    assert str(target.binary) in failed.value.detail
+    assert kernel_objects_held() == []
+
+
+def test_a_file_that_was_replaced_since_it_was_resolved_is_refused(target, offset, kernel):
+    there = target.binary.stat()
+    resolved = BinaryIdentity(str(target.binary), "", there.st_ino, there.st_dev)
+    program, processes, file = counting_program((offset,)), [target.target()], str(target.binary)
+    arm(program, processes, wanted(), file, kernel, resolved).close()
+    with pytest.raises(ArmFailed, match="was replaced"):
+        arm(program, processes, wanted(), file, kernel, dataclasses.replace(resolved, inode=there.st_ino + 1))
 
 
 def test_entry_and_return_are_two_programs_of_one_probe(target, offset, features):
