@@ -1,0 +1,212 @@
+"""One column, whatever its shape, through its rules: structs, lists, maps, interface values, down to the leaves.
+
+A rule on a value holds for all that is inside it. A hidden value of any type becomes text, so a column of integers in
+which one is a card number becomes a column of texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from agents.masking import actions, numbers, texts
+from agents.masking.applying import ColumnRules, Decision, stricter
+from agents.masking.cuts import Cut, cut_values
+from agents.masking.shapes import clean, constant, list_entries, map_entries, null_flags, struct_of
+from language.masking import Action
+
+MAX_DEPTH: Final = 32  # nested types; limits.maxDepth is far below
+
+_INTERFACE: Final = ("type", "value")
+
+
+class Unmaskable(Exception):
+    """A value of a shape that no rule can be applied to."""
+
+
+@dataclass
+class Tally:
+    """Values looked at and values hidden, by the decision that did it."""
+
+    counts: dict[Decision, tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, decision: Decision, values: int, hidden: int) -> None:
+        before = self.counts.get(decision, (0, 0))
+        self.counts[decision] = (before[0] + values, before[1] + hidden)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an array stands: its names below the column, its DWARF type, what holds around it, its values' rows."""
+
+    path: tuple[str, ...]
+    type_name: str
+    outer: Decision
+    rows: npt.NDArray[np.int64]
+
+    def inside(self, name: str, type_name: str, outer: Decision) -> Place:
+        return replace(self, path=(*self.path, name), type_name=type_name, outer=outer)
+
+
+class ColumnMasker:
+    def __init__(self, rules: ColumnRules, cuts: Sequence[Cut]) -> None:
+        self.tally = Tally()
+        self.outermost = rules.outermost
+        self._rules = rules
+        self._cuts = cuts
+
+    def mask(self, array: pa.Array, type_name: str) -> pa.Array:
+        rows = np.arange(len(array), dtype=np.int64)
+        return self._mask(array, Place((), type_name, self._rules.outermost, rows))
+
+    def _mask(self, array: pa.Array, place: Place) -> pa.Array:
+        if len(place.path) > MAX_DEPTH:
+            raise Unmaskable(f"nested deeper than {MAX_DEPTH}")
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        decision = self._rules.at(place.outer, place.path, place.type_name)
+        if decision.action in {Action.REDACT, Action.DROP}:
+            return self._replaced(array, decision)
+        place = replace(place, outer=decision)
+        kind = array.type
+        if pa.types.is_struct(kind):
+            return self._struct(array, place)
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+            entries = list_entries(array)
+            item = replace(place, rows=np.repeat(place.rows, entries.lengths), type_name=_type_of(kind.value_field))
+            return entries.as_list(self._mask(entries.values, item))
+        if pa.types.is_map(kind):
+            return self._map(array, place)
+        return self._leaf(array, place)
+
+    def _replaced(self, array: pa.Array, decision: Decision) -> pa.Array:
+        shown = len(array) - array.null_count
+        self.tally.add(decision, shown, shown)
+        return constant(array, actions.DROPPED if decision.action is Action.DROP else actions.REDACTED)
+
+    def _struct(self, array: pa.Array, place: Place) -> pa.Array:
+        if tuple(child.name for child in array.type) == _INTERFACE:
+            return self._interface(array, place)
+        children = [
+            self._mask(child, place.inside(part.name, _type_of(part), place.outer))
+            for part, child in zip(array.type, array.flatten(), strict=True)
+        ]
+        return struct_of(array, children)
+
+    def _interface(self, array: pa.Array, place: Place) -> pa.Array:
+        """A value with its type at run time: type rules look at that type, row by row; `value` adds no name."""
+        types, values = array.flatten()
+        decisions = self._by_name(types, lambda name: self._rules.for_type(place.outer, name))
+        named = self._rules.at(place.outer, (*place.path, "value"), _type_of(array.type.field(1)))
+        inner = replace(place, type_name=_type_of(array.type.field(1)))
+        shown = self._mask_by_decision(values, inner, [stricter(decision, named) for decision in decisions])
+        return struct_of(array, [self._mask(types, place.inside("type", "", place.outer)), shown])
+
+    def _map(self, array: pa.Array, place: Place) -> pa.Array:
+        """Keys are data too; and a key names its value, as a field's name does."""
+        entries = map_entries(array)
+        rows = np.repeat(place.rows, entries.lengths)
+        keys, kind = entries.keys, array.type
+        decisions = self._by_name(keys, lambda name: self._rules.at(place.outer, (*place.path, name), ""))
+        value = replace(place, rows=rows, type_name=_type_of(kind.item_field))
+        key = replace(place, rows=rows, type_name=_type_of(kind.key_field))
+        return entries.as_map(self._mask(keys, key), self._mask_by_decision(entries.values, value, decisions))
+
+    def _by_name(self, names: pa.Array, decide: Callable[[str], Decision]) -> list[Decision]:
+        """The decision for each name of an array, made once for each distinct one."""
+        if not (pa.types.is_string(names.type) or pa.types.is_large_string(names.type)):
+            return [decide("")] * len(names)
+        encoded = names.dictionary_encode()
+        known = [decide(name) for name in encoded.dictionary.to_pylist()]
+        unknown = decide("")
+        return [unknown if index is None else known[index] for index in encoded.indices.to_pylist()]
+
+    def _mask_by_decision(self, values: pa.Array, place: Place, decisions: list[Decision]) -> pa.Array:
+        """Mask each value by its own decision; all by the strictest, if the results differ in type."""
+        distinct = list(dict.fromkeys(decisions)) or [place.outer]
+        before = Tally(dict(self.tally.counts))
+        parts, order = [], []
+        for decision in distinct:
+            chosen = np.array([one == decision for one in decisions], dtype=bool)
+            part = replace(place, outer=decision, rows=place.rows[chosen])
+            parts.append(self._mask(values.filter(pa.array(chosen, pa.bool_())), part))
+            order.append(np.flatnonzero(chosen))
+        if len({part.type for part in parts}) > 1:
+            self.tally = before
+            strictest = distinct[0]
+            for decision in distinct[1:]:
+                strictest = stricter(strictest, decision)
+            return self._mask(values, replace(place, outer=strictest))
+        positions = np.argsort(np.concatenate(order)) if order else np.array([], dtype=np.int64)
+        return pa.concat_arrays(parts).take(pa.array(positions, pa.int64()))
+
+    def _leaf(self, array: pa.Array, place: Place) -> pa.Array:
+        if pa.types.is_null(array.type):
+            return array
+        array = clean(array)
+        if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
+            array = pa.array([None if value is None else value.hex() for value in array.to_pylist()], pa.string())
+        kind = _kind(array.type)
+        decision = self._rules.for_kind(place.outer, kind)
+        if decision.action in {Action.REDACT, Action.DROP}:
+            return self._replaced(array, decision)
+        cut = cut_values(self._cuts, place.path, place.rows)
+        masked = self._applied(array, decision.action, kind, cut)
+        self.tally.add(decision, len(array) - array.null_count, masked.hidden)
+        return masked.array
+
+    def _applied(self, array: pa.Array, action: Action, kind: str, cut: npt.NDArray[np.bool_]) -> texts.Masked:
+        match action:
+            case Action.ALLOW:
+                return texts.Masked(array, 0)
+            case Action.DETECT if kind == "string":
+                return texts.detect(array, cut)
+            case Action.DETECT if kind in {"integer", "float"}:
+                return _detect_numbers(array)
+            case Action.DETECT:
+                return texts.Masked(array, 0)
+            case Action.LAST4:
+                return texts.by_distinct(_as_text(array), cut, lambda value, is_cut: actions.last4(value, cut=is_cut))
+            case Action.HASH if self._rules.tokens is not None:
+                token = self._rules.tokens.token
+                return texts.by_distinct(_as_text(array), cut, lambda value, is_cut: token(kind, value, cut=is_cut))
+            case _:
+                raise Unmaskable(f"there is no way to do {action} on a {array.type}")
+
+
+def _detect_numbers(array: pa.Array) -> texts.Masked:
+    found = numbers.card_numbers(array.fill_null(0).to_numpy(zero_copy_only=False)) & ~null_flags(array)
+    if not found.any():
+        return texts.Masked(array, 0)
+    word = pa.scalar("<CARD>", pa.string())
+    return texts.Masked(pc.replace_with_mask(_as_text(array), pa.array(found), word), int(found.sum()))
+
+
+def _as_text(array: pa.Array) -> pa.Array:
+    return array.cast(pa.string())
+
+
+def _type_of(part: pa.Field) -> str:
+    name: bytes = (part.metadata or {}).get(b"type", b"")
+    return name.decode("utf-8", "replace")
+
+
+def _kind(kind: pa.DataType) -> str:
+    """The word of `language.masking_model.Kind`, and one for moments. Raises Unmaskable for anything unknown."""
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "string"
+    if pa.types.is_integer(kind):
+        return "integer"
+    if pa.types.is_floating(kind):
+        return "float"
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    if pa.types.is_temporal(kind):
+        return "moment"
+    raise Unmaskable(f"values of type {kind} are not known to masking")

@@ -1,0 +1,124 @@
+"""Decoded rows -> rows that may leave the host, with a receipt of what was done to every column.
+
+    1. the control columns   time_, pid, tid, goid pass; `_absent` and `_cut` keep their paths, without map keys
+    2. each captured column  its FieldRule, or nothing of it is shown
+    3. any failure           the whole column becomes "<UNSCANNED>", and the receipt says so
+
+The only way to a MaskedBatch, which is all that `agents.uplink` and `agents.cli` take.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import pyarrow as pa
+
+from agents.absence import Reason
+from agents.decoding.model import RecordBatch
+from agents.masking.actions import UNSCANNED
+from agents.masking.applying import ColumnRules
+from agents.masking.columns import ColumnMasker
+from agents.masking.cuts import Cut, cuts_by_column, safe_path
+from agents.masking.model import FieldRule, MaskedBatch, Receipt
+from agents.masking.shapes import constant, map_entries
+from language.masking import Action
+
+CONTROL_COLUMNS: Final = frozenset({"time_", "pid", "tid", "goid"})  # numbers of ours, not of the program
+PATH_COLUMNS: Final = frozenset({"_absent", "_cut"})
+NO_RULE: Final = "none"  # the receipt's rule for a column that came without one
+FAILED: Final = "unscanned"  # the receipt's rule for a column that could not be masked
+
+log = logging.getLogger(__name__)
+
+
+def mask(batch: RecordBatch, rules: Sequence[FieldRule]) -> MaskedBatch:
+    """Apply one rule to every captured column. Raises nothing for what is in the batch: failing means hiding."""
+    columns = batch.columns
+    receipts: list[Receipt] = []
+    arrays: list[pa.Array] = []
+    fields: list[pa.Field] = []
+    cuts = _cuts(columns)
+    for part, array in zip(columns.schema, columns.columns, strict=True):
+        if part.name in CONTROL_COLUMNS and pa.types.is_integer(part.type):
+            masked = array
+        elif part.name in PATH_COLUMNS:
+            masked = _path_column(array, part.name)
+        else:
+            masked, receipt = _captured(part, array, rules, cuts)
+            receipts.extend(receipt)
+        arrays.append(masked)
+        fields.append(pa.field(part.name, masked.type, nullable=True, metadata=part.metadata))
+    present = set(columns.schema.names)
+    receipts.extend(
+        Receipt(rule.column, rule.rule, rule.action, 0, 0)  # never read: that is worth a line too
+        for rule in rules
+        if rule.action is Action.DROP and rule.column not in present
+    )
+    return MaskedBatch(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)), tuple(receipts))
+
+
+def _captured(
+    part: pa.Field, array: pa.Array, rules: Sequence[FieldRule], cuts: dict[str, tuple[Cut, ...]] | None
+) -> tuple[pa.Array, list[Receipt]]:
+    of_column = [rule for rule in rules if rule.column == part.name]
+    if len(of_column) != 1:
+        return _hidden(part.name, array, NO_RULE, Action.REDACT)
+    (rule,) = of_column
+    if cuts is None:
+        return _hidden(part.name, array, FAILED, rule.action)
+    try:
+        masker = ColumnMasker(ColumnRules(rule), cuts.get(part.name, ()))
+        masked = masker.mask(array, (part.metadata or {}).get(b"type", b"").decode("utf-8", "replace"))
+    except Exception as error:  # noqa: BLE001 -- whatever went wrong, its values must not be shown
+        # Only the kind of error: its text may quote a value.
+        log.error("column %s could not be masked (%s); its values are hidden", part.name, type(error).__name__)  # noqa: TRY400
+        return _hidden(part.name, array, FAILED, rule.action)
+    counts = masker.tally.counts or {masker.outermost: (0, 0)}
+    return masked, [
+        Receipt(part.name, decision.rule, decision.action, values, hidden)
+        for decision, (values, hidden) in counts.items()
+    ]
+
+
+def _hidden(column: str, array: pa.Array, rule: str, action: Action) -> tuple[pa.Array, list[Receipt]]:
+    values = len(array) - array.null_count
+    return constant(array, UNSCANNED), [Receipt(column, rule, action, values, values)]
+
+
+def _cuts(columns: pa.RecordBatch) -> dict[str, tuple[Cut, ...]] | None:
+    """The cuts by column, or None when they cannot be read: then no column can be judged."""
+    if "_cut" not in columns.schema.names:
+        return {}
+    roots: dict[str, str] = {}
+    for part in columns.schema:
+        if part.name not in CONTROL_COLUMNS | PATH_COLUMNS:
+            expression = (part.metadata or {}).get(b"expression", b"").decode("utf-8", "replace")
+            roots |= {expression: part.name} if expression else {}
+    roots |= {name: name for name in columns.schema.names if name not in CONTROL_COLUMNS | PATH_COLUMNS}
+    try:
+        return cuts_by_column(columns.column(columns.schema.get_field_index("_cut")), roots)
+    except Exception as error:  # noqa: BLE001 -- as above
+        log.error("`_cut` cannot be read (%s); all columns of the batch are hidden", type(error).__name__)  # noqa: TRY400
+        return None
+
+
+def _path_column(array: pa.Array, name: str) -> pa.Array:
+    try:
+        return _safe_entries(array, name)
+    except Exception as error:  # noqa: BLE001 -- as above
+        log.error("%s cannot be read (%s) and is left out", name, type(error).__name__)  # noqa: TRY400
+        return pa.nulls(len(array), pa.map_(pa.string(), pa.string()))
+
+
+def _safe_entries(array: pa.Array, name: str) -> pa.Array:
+    entries = map_entries(array)
+    values = entries.values
+    if name == "_absent":
+        known = set(Reason)
+        values = pa.array([value if value in known else UNSCANNED for value in values.to_pylist()], pa.string())
+    elif not pa.types.is_integer(values.type):
+        raise TypeError(f"expected lengths, got {values.type}")
+    keys = pa.array([safe_path(key) for key in entries.keys.to_pylist()], pa.string())
+    return entries.as_map(keys, values)
