@@ -42,6 +42,7 @@ class RefusalReason(StrEnum):
     WEAK_MASKING = "weak_masking"
     BAD_TARGET = "bad_target"
     NO_STATE = "no_state"
+    ENDED = "ended"
 
 
 class Refused(Exception):
@@ -54,6 +55,14 @@ class Refused(Exception):
         # Which spec it was about, once that is known: a NACK names it.
         self.tracepoint_id = ""
         self.version = 0
+
+
+class AlreadyEnded(Refused):
+    """This version ran here and has ended for good, for instance by max_hits; no reproach to who sent it."""
+
+    def __init__(self, end_reason: str) -> None:
+        super().__init__(RefusalReason.ENDED, f"this version has run on this host and ended: {end_reason}")
+        self.end_reason = end_reason
 
 
 @dataclass(frozen=True)

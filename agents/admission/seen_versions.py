@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -28,12 +28,21 @@ class Replay(Exception):
     """An older version than one that was seen, or the same number with other content."""
 
 
+class Ended(Exception):
+    """This version ran here and came to its end; `reason` says which. It does not start again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"this version has ended on this host: {reason}")
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Seen:
     version: int
     payload: str  # "sha256:<hex>" of the signed payload
     issued_at: float  # unix seconds, of the newest version
     first_seen: float  # unix seconds, of the newest version: its TTL counts from here, restarts or not
+    ended: str = ""  # why it came to its end here; "" while it may run
 
 
 class SeenVersions:
@@ -45,13 +54,15 @@ class SeenVersions:
         self._seen = _read(path)
 
     def record(self, tracepoint_id: str, version: int, payload: str, issued_at: datetime) -> datetime:
-        """Note this version; returns when it was first seen. Raises Replay, StateUnusable."""
+        """Note this version; returns when it was first seen. Raises Replay, Ended, StateUnusable."""
         known = self._seen.get(tracepoint_id)
         if known is not None and version < known.version:
             raise Replay(f"version {version} is older than version {known.version}, which this agent has seen")
         if known is not None and version == known.version:
             if known.payload != payload:
                 raise Replay(f"version {version} was seen before with other content; a change needs a higher version")
+            if known.ended:
+                raise Ended(known.ended)
             return datetime.fromtimestamp(known.first_seen, UTC)
         now = self._now()
         kept = self._kept(now) | {
@@ -62,6 +73,14 @@ class SeenVersions:
         _write(self._path, kept)
         self._seen = kept
         return now
+
+    def retire(self, tracepoint_id: str, version: int, reason: str) -> None:
+        """This version has ended for good, unless a newer one came meanwhile. Raises StateUnusable."""
+        known = self._seen.get(tracepoint_id)
+        if known is not None and known.version == version:
+            kept = self._seen | {tracepoint_id: replace(known, ended=reason)}
+            _write(self._path, kept)
+            self._seen = kept
 
     def _kept(self, now: datetime) -> dict[str, Seen]:
         horizon = (now - FORGET_AFTER).timestamp()

@@ -35,12 +35,13 @@ from agents.admission.model import (
     CLOCK_SKEW,
     MAX_SPEC_LIFETIME,
     AdmittedSpec,
+    AlreadyEnded,
     HostPolicy,
     RefusalReason,
     Refused,
 )
 from agents.admission.rules import admitted_rules
-from agents.admission.seen_versions import Replay, SeenVersions, StateUnusable
+from agents.admission.seen_versions import Ended, Replay, SeenVersions, StateUnusable
 from language import canonical, narrowing, parameters
 from language.errors import TemplateError
 from language.model import ParameterScalar, TargetSpec, Template
@@ -82,6 +83,13 @@ class Admission:
         except Refused as refused:
             refused.tracepoint_id, refused.version = spec.tracepoint_id, spec.version
             raise
+
+    def retire(self, tracepoint_id: str, version: int, reason: str) -> None:
+        """What ended for good is not started by the same envelope again, whoever sends it. Raises Refused."""
+        try:
+            self._seen.retire(tracepoint_id, version, reason)
+        except StateUnusable as error:
+            raise Refused(RefusalReason.NO_STATE, str(error)) from error
 
     def _checked(self, spec: spec_pb2.ProbeSpec, payload: bytes) -> AdmittedSpec:
         self._addressed(spec)
@@ -147,6 +155,8 @@ class Admission:
         try:
             digest = "sha256:" + hashlib.sha256(payload).hexdigest()
             return self._seen.record(spec.tracepoint_id, spec.version, digest, issued)
+        except Ended as error:
+            raise AlreadyEnded(error.reason) from error
         except Replay as error:
             raise Refused(RefusalReason.REPLAYED, str(error)) from error
         except StateUnusable as error:

@@ -15,20 +15,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from agents.compiler.layout import RecordLayout
-from agents.compiler.model import BpfProgram
+from agents.compiler.model import BpfProgram, Counter
 from agents.decoding.model import RecordBatch
 from agents.masking.model import FieldRule, MaskedBatch
 from agents.processes.model import NoProcess, Process
+from agents.runtime.calibration import TrapCosts
 from agents.runtime.model import ArmedProbe, ArmRequest
 from agents.stages.accounting import Accounting, account, account_so_far
 from agents.stages.binding import Binder, BoundFile
+from agents.stages.budget import CpuBudget, Spent
 from agents.stages.order import ProbeOrder
 
 DRAIN: Final = 8192  # records at once: some MiB, and a few ms of decoding before anybody else gets a turn
@@ -77,7 +79,9 @@ class _Part:
 class RunningProbe:
     """Armed from the moment it is made until `close`; a context manager, so that nothing is left in the kernel."""
 
-    def __init__(self, order: ProbeOrder, binder: Binder, stages: Stages, deadline_boot_ns: int) -> None:
+    def __init__(
+        self, order: ProbeOrder, binder: Binder, stages: Stages, deadline_boot_ns: int, traps: TrapCosts
+    ) -> None:
         self._order = order
         self._binder = binder
         self._stages = stages
@@ -85,6 +89,9 @@ class RunningProbe:
         self._parts: list[_Part] = []
         self._over = Accounting()  # of parts whose processes have all ended
         self._taken = 0
+        self._traps = traps
+        self._budget = CpuBudget(order.limits.cpu, stages.boot_ns())
+        self._spent_over = Spent()  # by parts that have ended
         self._empty: MaskedBatch | None = None
 
     # --- life ------------------------------------------------------------------------------------------------
@@ -162,11 +169,6 @@ class RunningProbe:
         return tuple(part.file for part in self._parts)
 
     @property
-    def armed(self) -> tuple[tuple[BoundFile, ArmedProbe], ...]:
-        """For the CPU budget: what each part costs."""
-        return tuple((part.file, part.armed) for part in self._parts)
-
-    @property
     def program_ids(self) -> tuple[int, ...]:
         return tuple(number for part in self._parts for number in part.armed.program_ids())
 
@@ -174,6 +176,20 @@ class RunningProbe:
     def full(self) -> bool:
         """Whether max_hits records have been taken."""
         return self._taken >= self._order.limits.max_hits
+
+    @property
+    def expired(self) -> bool:
+        return self._stages.boot_ns() >= self._deadline
+
+    def over_budget(self) -> bool:
+        """Whether it has cost more CPU than its limit for several seconds on end. Ask about once a second."""
+        spent = sum((self._spent(part) for part in self._parts), self._spent_over)
+        return self._budget.broken(spent, self._stages.boot_ns())
+
+    @property
+    def cpu_share(self) -> float:
+        """Of one core, in the last whole second that `over_budget` looked at."""
+        return self._budget.last_share
 
     def accounting(self) -> Accounting:
         """Up to now. Calls in flight and records in the ring have no outcome yet and are not in it."""
@@ -197,6 +213,7 @@ class RunningProbe:
         part.armed.detach()
         rest = list(self._drain(part, everything=True))
         self.no_rows()
+        self._spent_over += self._spent(part)
         self._over += account(part.armed.counters(), part.drained, part.dropped, part.armed.in_flight())
         part.armed.close()
         self._parts.remove(part)
@@ -224,6 +241,10 @@ class RunningProbe:
             part.drop(UNDECODED, len(records))
             return None
 
+    def _spent(self, part: _Part) -> Spent:
+        hits = part.armed.counters()[Counter.HITS]
+        return Spent(hits * self._traps.per_hit_ns(part.file.program), part.armed.cost().run_time_ns or 0)
+
     @staticmethod
     def _no_records(part: _Part) -> npt.NDArray[np.uint8]:
         return np.zeros((0, part.file.program.layout.record_size), dtype=np.uint8)
@@ -235,8 +256,3 @@ def _place(error: BaseException) -> str:
         trace = trace.tb_next
     where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
     return f"{type(error).__name__} at {where}"
-
-
-def with_limits(order: ProbeOrder, max_hits: int) -> ProbeOrder:
-    """The same order, ending after this many rows."""
-    return replace(order, request=replace(order.request, limits=replace(order.limits, max_hits=max_hits)))

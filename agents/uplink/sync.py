@@ -31,10 +31,15 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class Outbox:
-    """Messages for the gateway, in order; outlives a stream."""
+    """Messages for the gateway, in order; outlives a stream.
+
+    The gateway takes the messages of a stream one after another, so the answer to a heartbeat confirms all before it.
+    A status that was not confirmed when its stream broke is said again: twice in a log is better than never.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[gateway_pb2.AgentMessage] = deque(maxlen=MAX_REPORTS)
+        self._unconfirmed: deque[gateway_pb2.AgentMessage] = deque(maxlen=MAX_REPORTS)
         self._filled = asyncio.Event()
 
     def put(self, message: gateway_pb2.AgentMessage) -> None:
@@ -45,11 +50,22 @@ class Outbox:
         while not self._waiting:
             self._filled.clear()
             await self._filled.wait()
-        return self._waiting.popleft()
+        message = self._waiting.popleft()
+        self._unconfirmed.append(message)
+        return message
 
-    def forget_answers(self) -> None:
-        """Answers belong to the stream that asked; states are still true on the next one."""
-        self._waiting = deque((m for m in self._waiting if m.WhichOneof("message") == "status"), MAX_REPORTS)
+    def confirm(self, nonce: int) -> None:
+        """The heartbeat with this nonce was answered."""
+        sent = [m.heartbeat.nonce if m.HasField("heartbeat") else None for m in self._unconfirmed]
+        if nonce in sent:
+            for _ in range(sent.index(nonce) + 1):
+                self._unconfirmed.popleft()
+
+    def reopen(self) -> None:
+        """A new stream: statuses are still true on it; answers and heartbeats belonged to the old one."""
+        statuses = (m for m in (*self._unconfirmed, *self._waiting) if m.HasField("status"))
+        self._waiting = deque(statuses, MAX_REPORTS)
+        self._unconfirmed.clear()
 
 
 class SyncStream:
@@ -75,7 +91,7 @@ class SyncStream:
 
     async def run(self) -> None:
         """Until the stream ends. Raises what gRPC raises (in an ExceptionGroup) when it breaks."""
-        self._outbox.forget_answers()
+        self._outbox.reopen()
         call: Any = self._stub.Sync()
         try:
             hello_at = self._boot_ns()
@@ -118,6 +134,7 @@ class SyncStream:
             case "lease":
                 if (sent := self._sent_at.get(message.lease.nonce)) is not None:
                     self._renew(sent)
+                    self._outbox.confirm(message.lease.nonce)
             case "desired":
                 tasks.create_task(self._handler.desired(message.desired.envelope, message.desired.nonce))
             case "retract":

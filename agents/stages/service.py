@@ -1,0 +1,30 @@
+"""What makes probes out of orders: the steps of this agent, put together once.
+
+Built by `agents.bootstrap`; used by `probegate-agent try` for one probe and by `agents.supervisor` for many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agents.admission.model import HostPolicy
+from agents.processes.service import ProcessSource
+from agents.runtime.calibration import TrapCosts
+from agents.stages.binding import Binder, Compile, Resolver
+from agents.stages.order import ProbeOrder
+from agents.stages.probe import RunningProbe, Stages
+
+
+@dataclass(frozen=True)
+class Prober:
+    source: ProcessSource
+    resolver: Resolver
+    compile_probe: Compile
+    stages: Stages
+    host: HostPolicy
+    traps: TrapCosts
+
+    def prepare(self, order: ProbeOrder, deadline_boot_ns: int) -> RunningProbe:
+        """Not armed yet: `adopt` does that, and says why when it cannot."""
+        binder = Binder(order, self.source, self.resolver, self.compile_probe, self.host)
+        return RunningProbe(order, binder, self.stages, deadline_boot_ns, self.traps)

@@ -1,0 +1,218 @@
+"""Keep the probes that should run alive, and no others: the agent's answer to everything the gateway says.
+
+    desired     envelope -> admission -> ACK and a life, or NACK; a higher version renews or replaces
+    retracted   the life ends, with the reason that came
+    reconciled  what runs and is not wanted any more ends
+    leased      until when probes may run without further word; past it each life ends by itself
+
+Implements `agents.uplink.model.Handler`. One lock orders what the gateway says; the lives run beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from wire.v1 import gateway_pb2
+
+from agents.admission.model import AdmittedSpec, AlreadyEnded, RefusalReason, Refused
+from agents.admission.service import Admission
+from agents.binaries.model import Unresolved
+from agents.processes.model import NoProcess
+from agents.processes.service import choose
+from agents.stages.accounting import Accounting
+from agents.stages.binding import refuse_denied
+from agents.stages.functions import MAX_FUNCTIONS, FunctionLister, as_json
+from agents.stages.service import Prober
+from agents.supervisor.life import Ended, Life, Reports
+from agents.supervisor.lifecycle import FOR_GOOD, EndReason, Event, after
+from agents.uplink.model import QuestionRefused
+from language.model import TargetSpec
+
+MAX_PROBES: Final = 64  # alive on one host: each has a ring of some MiB and a thread
+MAX_REMEMBERED: Final = 1000  # ended ones whose last status can be told again
+MAX_PATTERN: Final = 1024  # characters of a function pattern
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Answers(Reports, Protocol):
+    """The uplink, as far as the supervisor uses it."""
+
+    def acknowledge(self, tracepoint_id: str, version: int, nonce: str) -> None: ...
+    def refuse(self, nack: gateway_pb2.Nack) -> None: ...
+
+
+class Supervisor:
+    """Everything that lives on this host. `run` must be running before the first message comes."""
+
+    def __init__(self, admission: Admission, prober: Prober, functions: FunctionLister, answers: Answers) -> None:
+        self._admission = admission
+        self._prober = prober
+        self._functions = functions
+        self._answers = answers
+        self._lives: dict[str, Life] = {}
+        self._tasks: dict[str, asyncio.Task[Ended]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._order = asyncio.Lock()
+        self._leased_until = 0
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until `stop`. A life that breaks in an unforeseen way takes the agent down: all probes vanish with it."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            await self._stopped.wait()
+            for life in self._lives.values():
+                life.pause()
+
+    def stop(self) -> None:
+        """Detach everything and send what was captured; the tracepoints are not over and go on after a restart."""
+        self._stopped.set()
+
+    # --- Handler ---------------------------------------------------------------------------------------------
+
+    def running(self) -> Mapping[str, int]:
+        return {key: life.spec.version for key, life in self._lives.items() if life.alive}
+
+    def connected(self) -> None:
+        for life in self._lives.values():
+            life.report()
+
+    def leased(self, until_boot_ns: int) -> None:
+        self._leased_until = until_boot_ns
+
+    async def desired(self, envelope: bytes, nonce: str) -> None:
+        async with self._order:
+            try:
+                spec = await asyncio.to_thread(self._admission.admit, envelope)
+                await self._start_or_renew(spec)
+            except AlreadyEnded as ended:
+                self._answers.acknowledge(ended.tracepoint_id, ended.version, nonce)
+                self._answers.report(_ended_before(ended))
+            except Refused as refused:
+                _LOG.warning("refused %s: %s", refused.tracepoint_id or "an envelope", refused)
+                self._answers.refuse(
+                    gateway_pb2.Nack(
+                        tracepoint_id=refused.tracepoint_id,
+                        version=refused.version,
+                        nonce=nonce,
+                        reason=refused.reason,
+                        detail=refused.detail,
+                    )
+                )
+            else:
+                self._answers.acknowledge(spec.tracepoint_id, spec.version, nonce)
+
+    async def retracted(self, tracepoint_id: str, reason: str) -> None:
+        async with self._order:
+            word = EndReason(reason) if reason in _RETRACTIONS else EndReason.DELETED
+            life = self._lives.get(tracepoint_id)
+            if life is not None:
+                await self._retire(tracepoint_id, life.spec.version, word)
+                life.end(word)
+                if not life.alive:
+                    life.report()
+                return
+            status = gateway_pb2.Status(
+                tracepoint_id=tracepoint_id,
+                state=gateway_pb2.STATE_ENDED,
+                end_reason=word,
+                detail="this host runs nothing of it",
+            )
+            self._answers.report(status)
+
+    async def reconciled(self, desired: Mapping[str, int]) -> None:
+        async with self._order:
+            for tracepoint_id, life in self._lives.items():
+                if life.alive and tracepoint_id not in desired:
+                    _LOG.info("%s is not wanted any more", tracepoint_id)
+                    life.end(EndReason.DELETED)
+
+    async def functions(self, service: str, pattern: str, limit: int) -> str:
+        if len(pattern) > MAX_PATTERN:
+            raise QuestionRefused(f"the pattern is longer than {MAX_PATTERN} characters")
+        bounded = min(limit or MAX_FUNCTIONS, MAX_FUNCTIONS)
+        return await asyncio.to_thread(self._list_functions, service, pattern or None, bounded)
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    async def _start_or_renew(self, spec: AdmittedSpec) -> None:
+        deadline = self._prober.stages.boot_ns() + int(spec.remaining.total_seconds() * 1e9)
+        life = self._lives.get(spec.tracepoint_id)
+        if life is not None and life.alive:
+            if spec.version == life.spec.version:
+                return  # told twice
+            if spec.content == life.spec.content:
+                life.renew(spec, deadline)
+                return
+        elif sum(other.alive for other in self._lives.values()) >= MAX_PROBES:
+            raise self._too_many(spec)
+        before = await self._taken_over(spec, life) if life is not None else None
+        self._start(spec, deadline, before)
+
+    def _start(self, spec: AdmittedSpec, deadline: int, before: Accounting | None) -> None:
+        if self._group is None:
+            raise RuntimeError("the supervisor does not run")
+        life = Life(spec, deadline, self._prober, self._answers, lambda: self._leased_until, before)
+        self._lives.pop(spec.tracepoint_id, None)
+        self._lives[spec.tracepoint_id] = life
+        self._tasks[spec.tracepoint_id] = self._group.create_task(self._live(life))
+        self._forget_oldest()
+
+    async def _taken_over(self, spec: AdmittedSpec, life: Life) -> Accounting:
+        """End the earlier life quietly; its hits count on in the new one."""
+        event = Event.REVIVE if life.spec.version == spec.version else Event.REPLACE
+        after(life.state, event)
+        life.pause()
+        ended = await self._tasks[spec.tracepoint_id]
+        return ended.accounting
+
+    async def _live(self, life: Life) -> Ended:
+        ended = await life.run()
+        if ended.reason is not None and ended.reason in FOR_GOOD:
+            await self._retire(life.spec.tracepoint_id, life.spec.version, ended.reason)
+        return ended
+
+    async def _retire(self, tracepoint_id: str, version: int, reason: EndReason) -> None:
+        try:
+            await asyncio.to_thread(self._admission.retire, tracepoint_id, version, reason.value)
+        except Refused as error:
+            _LOG.error("the end of %s could not be written down: %s", tracepoint_id, error.detail)
+
+    def _forget_oldest(self) -> None:
+        over = [key for key, life in self._lives.items() if not life.alive][: max(0, len(self._lives) - MAX_REMEMBERED)]
+        for key in over:
+            del self._lives[key], self._tasks[key]
+
+    def _list_functions(self, service: str, pattern: str | None, limit: int) -> str:
+        try:
+            process = choose(self._prober.source, TargetSpec(service=service or None))[0]
+            refuse_denied(self._prober.host, process)
+            return json.dumps(as_json(self._functions.functions(process.file, pattern, limit)))
+        except (NoProcess, Unresolved, Refused) as error:
+            raise QuestionRefused(f"{error.reason}: {error.detail}") from error
+
+    @staticmethod
+    def _too_many(spec: AdmittedSpec) -> Refused:
+        refused = Refused(
+            RefusalReason.OVER_LOCAL_LIMITS, f"{MAX_PROBES} probes are alive on this host: end one of them first"
+        )
+        refused.tracepoint_id, refused.version = spec.tracepoint_id, spec.version
+        return refused
+
+
+def _ended_before(ended: AlreadyEnded) -> gateway_pb2.Status:
+    return gateway_pb2.Status(
+        tracepoint_id=ended.tracepoint_id,
+        version=ended.version,
+        state=gateway_pb2.STATE_ENDED,
+        end_reason=ended.end_reason,
+        detail=ended.detail,
+    )
+
+
+_RETRACTIONS: Final = frozenset({EndReason.DELETED, EndReason.REVOKED, EndReason.LOCKED})
