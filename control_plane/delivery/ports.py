@@ -20,6 +20,7 @@ from control_plane.signing.model import SealedSpec
 class ChangeKind(StrEnum):
     PUBLISHED = "published"
     RETRACTED = "retracted"
+    UNKNOWN = "unknown"  # written by another version of the control plane: read everything again
 
 
 class RetractReason(StrEnum):
