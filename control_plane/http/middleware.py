@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control_plane.foundation.correlation import current_request_id
-from control_plane.http.problems import problem
+from control_plane.http.problems import problem, unexpected
 
 MAX_BODY: Final = 1024 * 1024  # bytes; the largest body is a template's source, some KiB
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -48,8 +48,12 @@ class RequestIds:
         asked = Headers(scope=scope).get(_ID_HEADER, "")
         request_id = asked if _ID.fullmatch(asked) else f"req_{secrets.token_hex(8)}"
 
+        started = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 headers[_ID_HEADER] = request_id
                 for name, value in self._headers.items():
@@ -59,6 +63,10 @@ class RequestIds:
         token = current_request_id.set(request_id)
         try:
             await self._app(scope, receive, send_with_headers)
+        except Exception as error:  # the last place that can still answer
+            if started:
+                raise
+            await unexpected(error)(scope, receive, send_with_headers)
         finally:
             current_request_id.reset(token)
 

@@ -86,7 +86,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _framework)
     for unreachable in DATABASE_UNREACHABLE:
         app.add_exception_handler(unreachable, _database)
-    app.add_exception_handler(Exception, unexpected)
 
 
 async def _ours(_: Request, error: Exception) -> JSONResponse:
@@ -123,7 +122,8 @@ async def _database(_: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def unexpected(_: Request, error: Exception) -> JSONResponse:
+def unexpected(error: Exception) -> JSONResponse:
+    """For `middleware.RequestIds`: what no handler knew."""
     _log.error("request %s failed unexpectedly", current_request_id.get(), exc_info=error)
     return problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -19,6 +19,8 @@ from control_plane.policy.roles import RoleBook
 
 MODEL_FILE: Final = Path(__file__).resolve().parents[2] / "policies" / "model.conf"
 _log = logging.getLogger(__name__)
+for _name in ("casbin", "casbin.policy", "casbin.enforcer", "casbin.role"):
+    logging.getLogger(_name).disabled = True  # it logs each denial with all its fields; our log is the audit trail
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,10 @@ def decide(snapshot: Snapshot, book: RoleBook, subject: str, permission: str, na
         return Decision(False, "malformed", malformed)
     asked = Permission(permission)
     roles = snapshot.roles_of(subject)
-    would_allow = tuple(role for role in book.allowing(asked) if role not in roles)
+    here = snapshot.tenant == PLATFORM  # a platform role is no use in a tenant, nor the other way round
+    would_allow = tuple(
+        role for role in book.allowing(asked) if role not in roles and book.roles[role].platform == here
+    )
     if not roles:
         return Decision(False, "default", f"you hold no role in tenant {snapshot.tenant}", (), would_allow)
     ruling = snapshot.rule(subject, asked.value, name)
@@ -70,7 +73,7 @@ def _why(tenant: str, book: RoleBook, roles: tuple[str, ...], asked: Permission,
     denying = book.denying(roles, asked)
     if denying:
         return f"{held}; the role {denying[0]} denies {asked} whatever else is held. An administrator of {tenant} would have to take that role away"
-    wanted = " or ".join(role for role in would_allow if book.roles[role].platform == (tenant == PLATFORM))
+    wanted = " or ".join(would_allow)
     if not wanted:
         return f"{held}; {asked} cannot be had in tenant {tenant}"
     return f"{held}; {asked} needs {wanted}. An administrator of {tenant} can give it"

@@ -40,7 +40,7 @@ class Pkce(CodeChallenge):  # type: ignore[misc]  # Authlib has no types
         sent = grant.request.payload.data
         if not sent.get("code_challenge") or sent.get("code_challenge_method") != "S256":
             raise InvalidRequestError("A code_challenge with code_challenge_method=S256 is required (PKCE, RFC 7636).")
-        if len(sent.get("nonce", "")) > _MAX_NONCE or len(redirect_uri) > _MAX_REDIRECT:
+        if len(sent.get("nonce", "")) > _MAX_NONCE or len(sent.get("redirect_uri", "")) > _MAX_REDIRECT:
             raise InvalidRequestError("The nonce or the redirect_uri is too long.")
         super().validate_code_challenge(grant, redirect_uri)
 
