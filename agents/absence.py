@@ -18,6 +18,7 @@ class Reason(StrEnum):
     BAD_ADDRESS = "bad_address"  # the pointer does not point into mapped memory
     NIL_POINTER = "nil_pointer"  # a field was asked for behind a pointer that is nil
     OUT_OF_RANGE = "out_of_range"  # x[i] with i >= len(x)
+    LENGTH_UNKNOWN = "length_unknown"  # a C string whose end was not found: how much would be cut cannot be said
     DEPTH = "depth"  # deeper than limits.maxDepth
     DROPPED = "dropped"  # policy says never to read it
     NO_SYMBOL = "no_symbol"

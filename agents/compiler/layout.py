@@ -25,6 +25,7 @@ class Status(IntEnum):
     NIL = 2  # the address was nil
     FAULT = 3  # the kernel could not read the address
     OUT_OF_RANGE = 4  # x[i] with i >= len(x)
+    ENDLESS = 5  # a C string without an end in the bytes that may be searched
 
 
 class NumberKind(StrEnum):
@@ -150,7 +151,7 @@ class Boxed:
     """A Go interface. 8 bytes at `word_offset`: 0 for nil. 8 bytes at `type_offset`: the type's unrelocated address.
 
     `type_guards` are checked for a value that is not nil before `type_offset` means anything.
-    `cases`: how the value reads for each type; a type with a name and no case has no value shown.
+    `cases`: how the value reads for each type; of a type with a name and no case the value is absent: `otherwise`.
     """
 
     word_offset: int
@@ -158,6 +159,7 @@ class Boxed:
     type_guards: Guards
     names: tuple[tuple[int, str], ...]
     cases: tuple[tuple[int, Node], ...]
+    otherwise: Reason
     guards: Guards = ()
 
 

@@ -17,6 +17,28 @@ if TYPE_CHECKING:
     from language.model import At, LimitSpec
 
 
+class Refusal(StrEnum):
+    """Why an expression has no program. Stable words: they stand in `explain -o json`."""
+
+    UNKNOWN_NAME = "unknown_name"  # no such argument or result
+    UNKNOWN_FIELD = "unknown_field"
+    NOT_HERE = "not_here"  # a result at entry, a latency without a return
+    WRONG_TYPE = "wrong_type"  # len() of a number, a string compared with a number
+    UNREADABLE = "unreadable"  # a predicate on a value that is not there: see agents.absence.Reason
+    TOO_LARGE = "too_large"  # over the record's or the program's size
+    UNSUPPORTED = "unsupported"
+
+
+class CannotCompile(Exception):
+    """These captures cannot be had from this function. `column` is "" for the predicate; `detail` is for a person."""
+
+    def __init__(self, reason: Refusal, detail: str, column: str = "") -> None:
+        super().__init__(f"{column}: {detail}" if column else detail)
+        self.reason = reason
+        self.detail = detail
+        self.column = column
+
+
 @dataclass(frozen=True)
 class CaptureRequest:
     """One column. `expression` has its parameters bound already (no Param nodes).

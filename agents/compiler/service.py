@@ -1,0 +1,124 @@
+"""A ResolvedProbe and captures -> a BpfProgram, pass by pass. Mints BpfProgram; the only way into the compiler.
+
+    1. bind        expressions  -> values             or CannotCompile(unknown_name, unknown_field, wrong_type ...)
+    2. predicate   where        -> typed test
+    3. plan        values       -> reads and layout   or CannotCompile(too_large)
+    4. emit        reads        -> instructions       or CannotCompile(too_large)
+
+The program goes to `agents.runtime.service.arm`, its layout to `agents.decoding.service.decode`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from agents.absence import Reason
+from agents.binaries.model import ResolvedProbe
+from agents.compiler import bind, emit, predicate
+from agents.compiler.access import Value
+from agents.compiler.model import (
+    CONTROL_SIZE,
+    BpfProgram,
+    CannotCompile,
+    CompileRequest,
+    Counter,
+    MapKind,
+    MapName,
+    MapSpec,
+    Program,
+    Refusal,
+)
+from agents.compiler.plan import Plan, plan
+
+MAX_COLUMNS: Final = 64  # of one probe: more is a dump, not a question
+MAX_STRING: Final = 4000  # bytes: a C string is made resident page by page, two pages at most
+MAX_ITEMS: Final = 256  # items of a list stand unrolled in program and layout
+MAX_DEPTH: Final = 16
+MAX_PROCESSES: Final = 1024  # in one program; agents.processes allows 64 to a target
+STASH_KEY: Final = 24
+# Calls that may be under way at once (goroutines blocked inside the function). More are counted as lost. Preallocated:
+# the stash of a small probe takes 2 MiB, and MAX_STASH bounds a large one.
+STASH_ENTRIES: Final = 16_384
+MIN_STASH_ENTRIES: Final = 256
+MAX_STASH: Final = 16 << 20
+# Room for this many records between two looks of the agent, within bounds that a host does not notice.
+RING_RECORDS: Final = 32_768
+MIN_RING: Final = 256 << 10
+MAX_RING: Final = 8 << 20
+RING_HEADER: Final = 8
+
+
+def compile_probe(resolved: ResolvedProbe, request: CompileRequest, *, sleepable: bool = True) -> BpfProgram:
+    """Raises CannotCompile."""
+    planned = plan_probe(resolved, request)
+    emitted = emit.emit(resolved, request, planned, sleepable=sleepable)
+    programs = tuple(
+        Program(each.role, each.text.instructions, each.text.maps, each.sites, each.on_return) for each in emitted
+    )
+    fault = Reason.BAD_ADDRESS if sleepable else Reason.NOT_RESIDENT
+    return BpfProgram(programs, _maps(planned), replace(planned.layout, fault=fault), sleepable)
+
+
+def plan_probe(resolved: ResolvedProbe, request: CompileRequest) -> Plan:
+    """Passes 1 to 3. Raises CannotCompile."""
+    _check_limits(request)
+    values = bind_captures(resolved, request)
+    try:
+        test = predicate.read(request.where, resolved, request.at)
+        return plan(resolved, request, values, test)
+    except CannotCompile as refused:
+        raise refused if refused.column else CannotCompile(refused.reason, f"where: {refused.detail}") from refused
+
+
+def bind_captures(resolved: ResolvedProbe, request: CompileRequest) -> Sequence[Value]:
+    values = []
+    for capture in request.captures:
+        try:
+            values.append(bind.bind(capture.expression, resolved, request.at))
+        except CannotCompile as refused:
+            raise CannotCompile(refused.reason, refused.detail, capture.column) from refused
+    return values
+
+
+def _check_limits(request: CompileRequest) -> None:
+    limits = request.limits
+    bounds = (
+        ("the number of columns", len(request.captures), MAX_COLUMNS),
+        ("limits.maxString", limits.max_string, MAX_STRING),
+        ("limits.maxItems", limits.max_items, MAX_ITEMS),
+        ("limits.maxDepth", limits.max_depth, MAX_DEPTH),
+    )
+    for what, value, most in bounds:
+        if not 0 <= value <= most:
+            raise CannotCompile(Refusal.TOO_LARGE, f"{what} is {value}, expected 0 to {most}")
+    names = [capture.column for capture in request.captures]
+    if len(set(names)) != len(names):
+        raise CannotCompile(Refusal.UNSUPPORTED, f"two columns have one name: {', '.join(names)}")
+    if not 0 < limits.sample <= 1:
+        raise CannotCompile(
+            Refusal.UNSUPPORTED, f"limits.sample is {limits.sample}, expected more than 0 and at most 1"
+        )
+
+
+def _maps(planned: Plan) -> tuple[MapSpec, ...]:
+    record, stash = planned.layout.record_size, planned.layout.stash_size
+    ring = min(max(_power_of_two(RING_RECORDS * (record + RING_HEADER)), MIN_RING), MAX_RING)
+    maps = [
+        MapSpec(MapName.RING, MapKind.RINGBUF, 0, 0, ring),
+        MapSpec(MapName.CONTROL, MapKind.ARRAY, 4, CONTROL_SIZE, 1),
+        MapSpec(MapName.COUNTERS, MapKind.PERCPU_ARRAY, 4, 8, len(Counter)),
+        MapSpec(MapName.PROCESSES, MapKind.HASH, 4, 8, MAX_PROCESSES),
+    ]
+    if stash:
+        entries = min(STASH_ENTRIES, max(MIN_STASH_ENTRIES, MAX_STASH // stash))
+        maps += [
+            MapSpec(MapName.STASH, MapKind.HASH, STASH_KEY, stash, entries),
+            MapSpec(MapName.TEMPLATE, MapKind.ARRAY, 4, stash, 1),
+        ]
+    return tuple(maps)
+
+
+def _power_of_two(size: int) -> int:
+    return 1 << (size - 1).bit_length()
