@@ -13,12 +13,12 @@ import random
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 import pyarrow as pa
 from wire.v1 import gateway_pb2, records_pb2
-from wire.v1.gateway_pb2_grpc import GatewayAsyncStub, GatewayStub
+from wire.v1.gateway_pb2_grpc import GatewayStub
 
 from agents.masking.model import MaskedBatch
 from agents.uplink.channel import Server, gateway_channel
@@ -29,6 +29,9 @@ from agents.uplink.sequences import Sequences
 from agents.uplink.spool import Spool
 from agents.uplink.sync import Outbox, SyncStream
 from agents.uplink.uploads import upload
+
+if TYPE_CHECKING:
+    from wire.v1.gateway_pb2_grpc import GatewayAsyncStub  # stands in the stub file only
 
 FIRST_PAUSE: Final = timedelta(milliseconds=500)
 LONGEST_PAUSE: Final = timedelta(seconds=15)  # a quarter of the default lease: a gateway's restart ends no probe

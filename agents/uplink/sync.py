@@ -14,12 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wire.v1 import gateway_pb2
-from wire.v1.gateway_pb2_grpc import GatewayAsyncStub
 
 from agents.uplink.model import MAX_LEASE, MIN_LEASE, Handler, QuestionRefused
+
+if TYPE_CHECKING:
+    from wire.v1.gateway_pb2_grpc import GatewayAsyncStub  # stands in the stub file only
 
 VERSION: Final = "0.1.0"
 MAX_REPORTS: Final = 10_000  # waiting to be sent; `connected` repeats the states that matter

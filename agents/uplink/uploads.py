@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
-
-from wire.v1.gateway_pb2_grpc import GatewayAsyncStub
+from typing import TYPE_CHECKING, Any
 
 from agents.uplink.spool import Spool
+
+if TYPE_CHECKING:
+    from wire.v1.gateway_pb2_grpc import GatewayAsyncStub  # stands in the stub file only
 
 
 async def upload(stub: GatewayAsyncStub, spool: Spool) -> None:
