@@ -7,6 +7,7 @@ are kept so, each in its own file. A file that others can read is refused: the k
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ class KeyFile:
         """Raises FileNotFoundError, BadKeyFile."""
         with self._path.open(encoding="ascii", errors="replace") as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
-            text = file.read(_DIGITS + 2)
+            text = file.read(4 * _DIGITS)
         if mode & _OTHERS:
             raise BadKeyFile(
                 f"{self._path} holds a private key and has mode {mode:04o}: others may have read it; make a new key, "
@@ -55,8 +56,7 @@ class KeyFile:
     def _create(self, key: Ed25519PrivateKey) -> None:
         """Write beside and link into place, so that nobody ever sees half a key and the first of two writers wins."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        half = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        half.unlink(missing_ok=True)
+        half = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
