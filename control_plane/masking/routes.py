@@ -1,0 +1,199 @@
+"""Masking over HTTP: the rules of the tenant and of the platform, and what they would do to a template."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Header, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from control_plane.foundation.provision import provided
+from control_plane.masking.model import Preview, TenantRule
+from control_plane.masking.service import MaskingService
+from control_plane.policy.asking import Granted, requires
+from control_plane.policy.model import Permission
+from language.masking import Action
+from language.masking_rules import BoundRule, Rule
+
+MAX_SOURCE = 65_536  # characters, as the front ends have it
+MAX_WORDS = 100
+
+router = APIRouter(tags=["masking"])
+Service = Annotated[MaskingService, Depends(provided(MaskingService))]
+IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=200)]
+_Text = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class CasesIn(BaseModel):
+    """The rule is refused while one of these does not hold: field paths, or type names for a type rule."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    matches: list[_Text] = Field(default=[], max_length=50)
+    ignores: list[_Text] = Field(default=[], max_length=50)
+
+
+class PutRule(BaseModel):
+    """Exactly one of `words`, `path` and `type`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    words: list[_Text] | None = Field(default=None, max_length=MAX_WORDS, description="Of the field's name.")
+    path: str | None = Field(default=None, max_length=512, description="Like o.Card.*; ** is any number of names.")
+    type: str | None = Field(default=None, max_length=512, description="A DWARF type name, * for any text.")
+    action: Action
+    cases: CasesIn = CasesIn()
+    description: str = Field(default="", max_length=500)
+
+
+class RuleOut(BaseModel):
+    name: str
+    scope: Literal["platform", "tenant"]
+    pattern: str
+    type: str
+    action: Action
+    matches: list[str]
+    ignores: list[str]
+    revision: int | None = None
+    changed_by: str | None = None
+    changed_at: datetime | None = None
+
+    @classmethod
+    def of_platform(cls, rule: Rule) -> RuleOut:
+        return cls(
+            name=rule.name,
+            scope="platform",
+            pattern=rule.path.text() if rule.path else "",
+            type=rule.type,
+            action=rule.action,
+            matches=list(rule.cases.matches),
+            ignores=list(rule.cases.ignores),
+        )
+
+    @classmethod
+    def of(cls, found: TenantRule) -> RuleOut:
+        return cls.of_platform(found.rule).model_copy(
+            update={
+                "scope": "tenant",
+                "revision": found.revision,
+                "changed_by": found.changed_by,
+                "changed_at": found.changed_at,
+            }
+        )
+
+
+class RulesOut(BaseModel):
+    items: list[RuleOut]
+    next: None = None
+
+
+class PlatformOut(BaseModel):
+    items: list[RuleOut]
+    defaults: dict[str, Action]
+
+
+class SettingsBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    strict: bool = Field(description="No default: a field that no rule of the tenant or platform names is refused.")
+
+
+class PreviewIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = Field(max_length=MAX_SOURCE, description="The text of a YAML template or a PxL script.")
+
+
+class InsideOut(BaseModel):
+    """Holds for what lies inside the value, where a name or type matches."""
+
+    pattern: str
+    type: str
+    action: Action
+    rule: str
+
+
+class ColumnOut(BaseModel):
+    column: str
+    action: Action
+    rule: str
+    inside: list[InsideOut]
+
+    @classmethod
+    def of(cls, bound: BoundRule) -> ColumnOut:
+        inside = [InsideOut(pattern=p.path, type=p.type, action=p.action, rule=p.rule) for p in bound.paths]
+        return cls(column=bound.column, action=bound.action, rule=bound.rule, inside=inside)
+
+
+class PreviewOut(BaseModel):
+    """`refusal` is why a request for this template would be refused; empty when it would not."""
+
+    template: str
+    columns: list[ColumnOut]
+    refusal: str
+
+    @classmethod
+    def of(cls, preview: Preview) -> PreviewOut:
+        columns = [ColumnOut.of(bound) for bound in preview.columns]
+        return cls(template=preview.template, columns=columns, refusal=preview.refusal)
+
+
+class PreviewsOut(BaseModel):
+    items: list[PreviewOut]
+
+
+@router.get("/v1/tenants/{tenant}/masking/rules")
+@requires(Permission.MASKING_READ)
+async def list_rules(grant: Granted, service: Service) -> RulesOut:
+    """The tenant's own rules; they hold besides the platform's."""
+    return RulesOut(items=[RuleOut.of(found) for found in await service.rules(grant)])
+
+
+@router.get("/v1/tenants/{tenant}/masking/platform")
+@requires(Permission.MASKING_READ)
+async def platform_rules(_grant: Granted, service: Service) -> PlatformOut:
+    """The platform's rules and defaults, which hold for every tenant."""
+    pack = service.platform
+    return PlatformOut(
+        items=[RuleOut.of_platform(rule) for rule in pack.rules],
+        defaults={str(kind): action for kind, action in pack.defaults.items()},
+    )
+
+
+@router.put("/v1/tenants/{tenant}/masking/rules/{rule}")
+@requires(Permission.MASKING_WRITE, name="rule")
+async def put_rule(
+    grant: Granted, rule: str, body: PutRule, service: Service, response: Response, if_match: IfMatch = None
+) -> RuleOut:
+    """Create or replace a rule of the tenant; it holds for tracepoints that are requested from now on."""
+    document = body.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    found = await service.put(grant, rule, document, if_match)
+    response.headers["ETag"] = f'"{found.etag}"'
+    return RuleOut.of(found)
+
+
+@router.delete("/v1/tenants/{tenant}/masking/rules/{rule}", status_code=204)
+@requires(Permission.MASKING_WRITE, name="rule")
+async def delete_rule(grant: Granted, rule: str, service: Service, if_match: IfMatch = None) -> None:
+    await service.delete(grant, rule, if_match)
+
+
+@router.get("/v1/tenants/{tenant}/masking/settings")
+@requires(Permission.MASKING_READ)
+async def settings(grant: Granted, service: Service) -> SettingsBody:
+    return SettingsBody(strict=await service.strict(grant))
+
+
+@router.put("/v1/tenants/{tenant}/masking/settings")
+@requires(Permission.MASKING_WRITE)
+async def put_settings(grant: Granted, body: SettingsBody, service: Service) -> SettingsBody:
+    await service.set_strict(grant, strict=body.strict)
+    return body
+
+
+@router.post("/v1/tenants/{tenant}/masking/preview")
+@requires(Permission.MASKING_READ)
+async def preview(grant: Granted, body: PreviewIn, service: Service) -> PreviewsOut:
+    """What masking would do to each column of a template, and by which rule, before anybody approves or arms it."""
+    return PreviewsOut(items=[PreviewOut.of(found) for found in await service.preview(grant, body.source)])
