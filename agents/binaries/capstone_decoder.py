@@ -69,6 +69,7 @@ class Instruction:
     trap_class: TrapClass
     writes: frozenset[Register]
     writes_memory: bool  # other than by push or call
+    store: tuple[Memory, int] | None  # where it writes and how many bytes, when that is one plain operand
     pushes: Register | None
     move: Move | None
     stack_adjustment: int | None  # `sub rsp, n` and `add rsp, n`: -n, n
@@ -139,9 +140,8 @@ def _instruction(each: Any, raw: bytes) -> Instruction:
     if each.id == x86.X86_INS_PUSH and operands and operands[0].type == x86.X86_OP_REG:
         pushes = _register(each.reg_name(operands[0].reg))
     is_stack_write = each.id in {x86.X86_INS_PUSH, x86.X86_INS_CALL, x86.X86_INS_PUSHFQ}
-    writes_memory = not is_stack_write and any(
-        operand.type == x86.X86_OP_MEM and operand.access & capstone.CS_AC_WRITE for operand in operands
-    )
+    written_operands = [o for o in operands if o.type == x86.X86_OP_MEM and o.access & capstone.CS_AC_WRITE]
+    writes_memory = bool(written_operands) and not is_stack_write
     _, written = each.regs_access()
     return Instruction(
         each.address,
@@ -152,6 +152,7 @@ def _instruction(each: Any, raw: bytes) -> Instruction:
         trap_class(raw),
         frozenset(filter(None, (_register(each.reg_name(number)) for number in written))),
         writes_memory or each.mnemonic.startswith("rep"),
+        (_memory(each, written_operands[0]), written_operands[0].size) if writes_memory else None,
         pushes,
         _move(each, operands),
         _adjustment(each, operands),
@@ -183,11 +184,14 @@ def _move(each: Any, operands: list[Any]) -> Move | None:
     if target.type == x86.X86_OP_REG:
         return Move(target.size, from_register, _register(each.reg_name(target.reg)), target.size == 4)
     if target.type == x86.X86_OP_MEM:
-        memory = target.mem
-        base = _register(each.reg_name(memory.base)) if memory.base else None
-        plain = memory.index == 0 and memory.segment == 0 and base is not None
-        return Move(target.size, from_register, Memory(base, memory.disp, plain))
+        return Move(target.size, from_register, _memory(each, target))
     return None
+
+
+def _memory(each: Any, operand: Any) -> Memory:
+    memory = operand.mem
+    base = _register(each.reg_name(memory.base)) if memory.base else None
+    return Memory(base, memory.disp, memory.index == 0 and memory.segment == 0 and base is not None)
 
 
 def _adjustment(each: Any, operands: list[Any]) -> int | None:

@@ -42,6 +42,24 @@ def function_at(debug: DebugInformation, unit: Unit, address: int) -> Entry | No
     return None
 
 
+def entry_named(debug: DebugInformation, name: str, tag: int) -> Entry | None:
+    """Go: an entry by its exact name, which stands inline right behind the one-byte abbreviation code."""
+    info, needle, at = debug.info, name.encode() + b"\0", 0
+    while (at := info.find(needle, at)) >= 0:
+        start, at = at - 1, at + 1
+        if start <= 0:
+            continue
+        unit = debug.unit_at(at)
+        abbreviation = unit.abbreviations.get(info[start]) if start >= unit.first else None
+        if (
+            abbreviation is not None
+            and abbreviation.tag == tag
+            and abbreviation.specs[:1] == ((dw.AT_NAME, dw.FORM_STRING, 0),)
+        ):
+            return debug.entry(unit, start)
+    return None
+
+
 def origins(debug: DebugInformation, entry: Entry) -> Iterator[Entry]:
     """The entry, then those it completes: its abstract origin, its declaration in a class."""
     for _ in range(MAX_ORIGINS):

@@ -38,9 +38,12 @@ class Assignment:
     results: tuple[Assigned, ...]
 
 
-def assign(arguments: Sequence[Shape], results: Sequence[Shape]) -> Assignment:
-    """The receiver is the first argument; a generic shape function's dictionary is one too."""
-    state = _State()
+def assign(arguments: Sequence[Shape], results: Sequence[Shape], *, registers: bool = True) -> Assignment:
+    """The receiver is the first argument; a generic shape function's dictionary is one too.
+
+    Without `registers` everything goes on the stack: ABI0, and all of Go before 1.17.
+    """
+    state = _State(registers)
     placed = [state.place(shape) for shape in arguments]
     state.stack = _aligned(state.stack, WORD)
     state.integers = state.floats = 0
@@ -59,12 +62,13 @@ def assign(arguments: Sequence[Shape], results: Sequence[Shape]) -> Assignment:
 
 
 class _State:
-    def __init__(self) -> None:
+    def __init__(self, registers: bool) -> None:
+        self.registers = registers
         self.integers = self.floats = self.stack = 0
 
     def place(self, shape: Shape) -> Assigned:
         leaves = shape.leaves
-        if shape.size == 0 or leaves is None or not self._fit(leaves):
+        if not self.registers or shape.size == 0 or leaves is None or not self._fit(leaves):
             self.stack = _aligned(self.stack, shape.align)
             offset, self.stack = self.stack, self.stack + shape.size
             return Assigned(None, offset)

@@ -16,6 +16,7 @@ from typing import Final
 from agents.binaries import dwarf_constants as dw
 from agents.binaries.dwarf_entries import DebugInformation, Entry, Unit
 from agents.binaries.elf_image import ElfImage
+from agents.binaries.function_entries import entry_named
 from agents.binaries.model import Implementation, TypeId
 
 MAX_ITABS: Final = 200_000  # of one binary; Kubernetes' kubelet has some 20,000
@@ -91,26 +92,9 @@ class GoInterfaces:
                     found.setdefault(base + runtime, RuntimeType(base + runtime, entry.name, TypeId(offset)))
         return found
 
-    def named(self, name: str, tag: int) -> Entry | None:
-        """A type by its exact name: Go writes the name inline, right behind the one-byte abbreviation code."""
-        info, needle, at = self._debug.info, name.encode() + b"\0", 0
-        while (at := info.find(needle, at)) >= 0:
-            start, at = at - 1, at + 1
-            unit = self._debug.unit_at(start) if start > 0 else None
-            if unit is None or start < unit.first:
-                continue
-            abbreviation = unit.abbreviations.get(info[start])
-            if (
-                abbreviation is not None
-                and abbreviation.tag == tag
-                and abbreviation.specs[:1] == ((dw.AT_NAME, dw.FORM_STRING, 0),)
-            ):
-                return self._debug.entry(unit, start)
-        return None
-
     def member_offset(self, struct: str, *path: str) -> int | None:
         """The offset of a field, through nested structs: ("runtime.g", "stack", "hi")."""
-        entry, offset = self.named(struct, dw.TAG_STRUCTURE_TYPE), 0
+        entry, offset = entry_named(self._debug, struct, dw.TAG_STRUCTURE_TYPE), 0
         for name in path:
             if entry is None:
                 return None
@@ -193,5 +177,5 @@ class GoInterfaces:
         return base + runtime if runtime and base is not None else None
 
     def _type_units(self) -> list[Unit]:
-        entry = self.named("runtime.g", dw.TAG_STRUCTURE_TYPE)
+        entry = entry_named(self._debug, "runtime.g", dw.TAG_STRUCTURE_TYPE)
         return [entry.unit] if entry is not None else []

@@ -19,6 +19,11 @@ from agents.binaries.model import InMemory, InRegister, Location, Piece, Registe
 MAX_PROLOGUE: Final = 256  # instructions; Rust debug builds copy every argument once
 RETURN_ADDRESS: Final = 8
 
+_NOT_STORED: Final = Absent(
+    Reason.NO_LOCATION,
+    "the prologue does not store it from a general register: it came in a vector register, or is computed",
+)
+
 Slots = Mapping[int, tuple[Register, int]]  # offset from the CFA -> (register at entry, its byte number)
 
 
@@ -49,20 +54,17 @@ def at_entry(slots: Slots, offset: int, size: int) -> Location | Absent:
     at = 0
     while at < size:
         source = slots.get(offset + at)
-        if source is None:
-            at += 1
-            continue
-        register, byte = source
         length = 1
-        while at + length < size and slots.get(offset + at + length) == (register, byte + length):
+        while at + length < size and slots.get(offset + at + length) == _next(source, length):
             length += 1
-        if byte == 0:
-            pieces.append(Piece(at, length, InRegister(register)))
+        known = source is not None and source[1] == 0
+        pieces.append(Piece(at, length, InRegister(source[0]) if known and source is not None else _NOT_STORED))
         at += length
-    if not pieces:
-        return Absent(Reason.NO_LOCATION, "the prologue does not store it from a general register: it is passed in a vector"
-                      " register, or computed")  # fmt: skip
-    return tuple(pieces)
+    return tuple(pieces) if any(isinstance(piece.place, InRegister) for piece in pieces) else _NOT_STORED
+
+
+def _next(source: tuple[Register, int] | None, length: int) -> tuple[Register, int] | None:
+    return None if source is None else (source[0], source[1] + length)
 
 
 def _follow(instruction: Instruction, state: _State) -> None:
@@ -85,7 +87,14 @@ def _follow(instruction: Instruction, state: _State) -> None:
     if move is not None and isinstance(move.target, Register):
         _load(move.target, move.source, move.size, state)
         return
-    if instruction.writes_memory:
+    if instruction.store is not None:
+        where, size = instruction.store
+        base = state.frame.get(where.base) if where.base is not None and where.plain else None
+        if base is None:
+            state.slots.clear()
+        else:
+            _store(state, base + where.displacement, size, None)
+    elif instruction.writes_memory:
         state.slots.clear()
     for register in instruction.writes:
         state.holds.pop(register, None)
