@@ -91,14 +91,17 @@ def inlined_copies(debug: DebugInformation, entry: Entry) -> tuple[int, ...]:
     """The first address of every inlined copy of a function, sorted."""
     reference = entry.number(dw.AT_ABSTRACT_ORIGIN)
     origin = entry if reference is None else debug.entry_at(reference)
+    if dw.AT_INLINE not in origin.attributes:
+        return ()
     found: set[int] = set()
     for start in _references(debug, origin):
-        unit = debug.unit_at(start)
-        copy = debug.entry(unit, start)
-        if copy.number(dw.AT_ABSTRACT_ORIGIN) == origin.offset:
-            covered = ranges(debug, copy)
-            if covered:
-                found.add(min(low for low, _ in covered))
+        try:
+            copy = debug.entry(debug.unit_at(start), start)
+            covered = ranges(debug, copy) if copy.number(dw.AT_ABSTRACT_ORIGIN) == origin.offset else ()
+        except (BadDwarf, IndexError, ValueError):
+            continue  # bytes that only looked like an entry
+        if covered:
+            found.add(min(low for low, _ in covered))
         if len(found) >= MAX_COPIES:
             break
     return tuple(sorted(found))

@@ -71,15 +71,17 @@ def find(functions: Sequence[NamedFunction], asked: str, path: str) -> NamedFunc
 
 def nearest(functions: Sequence[NamedFunction], asked: str) -> str:
     """For the end of an error text: the names that are most like the one asked for."""
-    last = _last_part(asked).lower()
-    head = last[:2]
-    alike = [f.name for f in functions if last and last in f.name.lower()]
-    by_last = {f.name: _last_part(f.name).lower() for f in functions}
-    pool = [name for name, part in by_last.items() if part[:2] == head or part[-3:] == last[-3:]][:COMPARED]
-    scored = difflib.get_close_matches(asked, [*alike[:COMPARED], *pool], n=5, cutoff=0.4)
-    close = set(difflib.get_close_matches(last, {by_last[name] for name in pool}, n=5, cutoff=0.6))
-    names = dict.fromkeys([*scored, *(name for name in pool if by_last[name] in close), *alike])
-    shown = list(names)[:SHOWN]
+    tail, last = _tail(asked), _last_part(asked).lower()
+    package = tail.rpartition(".")[0]
+    pool: dict[str, str] = {}  # what is compared -> the full name
+    for function in functions:
+        compared = _tail(readable(function.name))
+        part = _last_part(compared).lower()
+        if (package and compared.startswith(package + ".")) or last in part or part[:2] == last[:2]:
+            pool.setdefault(compared, function.name)
+            if len(pool) >= COMPARED:
+                break
+    shown = [pool[each] for each in difflib.get_close_matches(tail, pool, n=SHOWN, cutoff=0.5)]
     return (
         f"; the nearest names are {', '.join(shown)}"
         if shown
@@ -126,3 +128,8 @@ def _distinct(found: list[NamedFunction]) -> list[NamedFunction]:
 
 def _last_part(name: str) -> str:
     return without_type_arguments(name).rsplit(".", 1)[-1].rsplit("::", 1)[-1]
+
+
+def _tail(name: str) -> str:
+    """Without the path of its package: money.Sum"""
+    return name[name.rfind("/") + 1 :]

@@ -101,8 +101,8 @@ class ProbedFunction:
     @cached_property
     def file(self) -> str | None:
         stated = attribute(self.debug, self.entry, dw.AT_DECL_FILE)
-        if stated is None or self.lines is None:
-            return None
+        if stated is None:  # Go leaves it out of what it also inlines
+            return self.lines.file_name(self.rows[0].file) if self.lines is not None and self.rows else None
         lines = self.lines if stated.unit is self.unit else line_table(self.debug, stated.unit)
         return lines.file_name(stated.number(dw.AT_DECL_FILE)) if lines is not None else None
 
