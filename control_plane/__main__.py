@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import click
 
-from control_plane.bootstrap import Server, built
+from control_plane.bootstrap import Core, opened
 from control_plane.foundation.errors import ProbegateError
 from control_plane.foundation.identifiers import TenantId
 from control_plane.http.asking_check import StartupError
 from control_plane.identity.issuer.embedded import EmbeddedIssuer
-from control_plane.keyfile import BadKeyFile
 from control_plane.policy.membership import MembershipService
 from control_plane.serving import serve as run_server
 from control_plane.settings import BadSetting, Settings, read_settings
+from control_plane.signing.key_file import BadKeyFile
 
 T = TypeVar("T")
 
@@ -53,7 +52,7 @@ def serve() -> None:
 @main.command()
 def migrate() -> None:
     """Bring the database's tables to this version."""
-    _with_server(_nothing)
+    _with_core(_nothing)
     click.echo("the database is up to date", err=True)
 
 
@@ -70,10 +69,10 @@ def add_user(name: str, display_name: str, password_stdin: bool) -> None:
     """Let NAME sign in with a password. They can do nothing before they are a member of a tenant."""
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else _ask_password()
 
-    async def add(server: Server) -> None:
-        await _embedded(server).users.add(name, password, display_name)
+    async def add(core: Core) -> None:
+        await _embedded(core).users.add(name, password, display_name)
 
-    _with_server(add)
+    _with_core(add)
     click.echo(f"user {name} can sign in at {_settings().public_url}", err=True)
 
 
@@ -89,10 +88,10 @@ def tenant() -> None:
 def create_tenant(name: str, title: str, admin: str) -> None:
     """Create the tenant NAME."""
 
-    async def create(server: Server) -> None:
-        await server.provision.get(MembershipService).unsafe_create_tenant(name, title, admin)
+    async def create(core: Core) -> None:
+        await core.provision.get(MembershipService).unsafe_create_tenant(name, title, admin)
 
-    _with_server(create)
+    _with_core(create)
     click.echo(f"tenant {name} exists; {admin} administers it", err=True)
 
 
@@ -111,10 +110,10 @@ def add_member(tenant_name: str, subject: str, roles: tuple[str, ...]) -> None:
     Roles: viewer, developer, reviewer, tenant-admin, auditor; in the tenant "platform" platform-admin, auditor.
     """
 
-    async def put(server: Server) -> None:
-        await server.provision.get(MembershipService).unsafe_put_member(TenantId(tenant_name), subject, roles)
+    async def put(core: Core) -> None:
+        await core.provision.get(MembershipService).unsafe_put_member(TenantId(tenant_name), subject, roles)
 
-    _with_server(put)
+    _with_core(put)
     click.echo(f"{subject} holds {', '.join(sorted(set(roles)))} in {tenant_name}", err=True)
 
 
@@ -130,22 +129,22 @@ def service_account() -> None:
 def create_service_account(tenant_name: str, name: str, roles: tuple[str, ...]) -> None:
     """Create a service account with these roles in TENANT; prints its client id and its secret, once."""
 
-    async def create(server: Server) -> tuple[str, str]:
-        membership = server.provision.get(MembershipService)
-        client_id, secret = await _embedded(server).clients.add_service_account(TenantId(tenant_name), name)
+    async def create(core: Core) -> tuple[str, str]:
+        membership = core.provision.get(MembershipService)
+        client_id, secret = await _embedded(core).clients.add_service_account(TenantId(tenant_name), name)
         await membership.unsafe_put_member(TenantId(tenant_name), client_id, roles)
         return client_id, secret
 
-    client_id, secret = _with_server(create)
+    client_id, secret = _with_core(create)
     click.echo(f"{client_id} {secret}")
 
 
-def _with_server(do: Callable[[Server], Awaitable[T]]) -> T:
+def _with_core(do: Callable[[Core], Awaitable[T]]) -> T:
     settings = _settings()
 
     async def run() -> T:
-        async with built(settings) as server:
-            return await do(server)
+        async with opened(settings) as core:
+            return await do(core)
 
     try:
         return asyncio.run(run())
@@ -155,15 +154,15 @@ def _with_server(do: Callable[[Server], Awaitable[T]]) -> T:
 
 def _settings() -> Settings:
     try:
-        return read_settings(os.environ)
+        return read_settings()
     except BadSetting as problem:
         raise click.ClickException(str(problem)) from problem
 
 
-def _embedded(server: Server) -> EmbeddedIssuer:
-    if not server.settings.embedded_issuer:
+def _embedded(core: Core) -> EmbeddedIssuer:
+    if not core.settings.embedded_issuer:
         raise click.ClickException("the embedded issuer is off; people and programs are known to your own issuer")
-    return server.provision.get(EmbeddedIssuer)
+    return core.provision.get(EmbeddedIssuer)
 
 
 def _ask_password() -> str:
@@ -171,8 +170,8 @@ def _ask_password() -> str:
     return password
 
 
-async def _nothing(_: Server) -> None:
-    """Building the server is what was asked for."""
+async def _nothing(_: Core) -> None:
+    """Opening the database is what was asked for."""
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ What leaves is a `Server`: the app, the services by type, and what runs beside t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from control_plane.audit import routes as audit_routes
 from control_plane.audit.reading import AuditReading
@@ -27,74 +28,94 @@ from control_plane.identity.jwks import RemoteKeys
 from control_plane.identity.service import Identity
 from control_plane.identity.sessions import Sessions
 from control_plane.identity.token_verifier import IssuerPolicy, TokenVerifier
-from control_plane.keyfile import load_or_make_ed25519
+from control_plane.masking import routes as masking_routes
+from control_plane.masking.key_wrapping import KeyWrapper, load_or_make_wrapping_key
+from control_plane.masking.service import MaskingService
 from control_plane.policy import routes as policy_routes
 from control_plane.policy.membership import MembershipService
 from control_plane.policy.roles import read_roles
 from control_plane.policy.service import PolicyService
 from control_plane.settings import Settings
+from control_plane.signing.key_file import KeyFile
+from control_plane.templates import routes as templates_routes
+from control_plane.templates.reading import TemplateReading
+from control_plane.templates.service import TemplateService
+from language.masking_rules import load_rules
 
 AUDIT_KEY: Final = "audit-ed25519.key"
+WRAPPING_KEY: Final = "masking-wrap.key"
+PLATFORM_RULES: Final = Path(__file__).resolve().parents[1] / "policies" / "masking" / "platform.yaml"
+
+
+@dataclass(frozen=True)
+class Core:
+    """What stands on the database and the key files alone: enough for the operator's commands."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    audit: AuditLog
+    provision: Provision
+    http: httpx.AsyncClient
 
 
 @dataclass(frozen=True)
 class Server:
-    """`work` are the loops beside the requests, by name: made anew for each run."""
+    """`work` are the loops beside the requests, by name; they are started by `serving`."""
 
     settings: Settings
     app: FastAPI
     provision: Provision
     work: tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...]
 
-    def background(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
-        for name, start in self.work:
-            yield name, start()
-
 
 @asynccontextmanager
-async def built(settings: Settings) -> AsyncIterator[Server]:
-    """Everything, built and open; closed in reverse order when the block ends. Raises StartupError, BadSetting."""
+async def opened(settings: Settings) -> AsyncIterator[Core]:
+    """The database, the log, identity and policy. Raises BadKeyFile, BadRoles."""
     async with AsyncExitStack() as stack:
         settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        clock = SystemClock()
-        provision = Provision()
-        routers: list[APIRouter] = []
-
         database = Database(settings.database_url)
         stack.push_async_callback(database.close)
         if database.is_sqlite:
             await database.create_all()
-        provision.add(Database, database)
-
-        audit = AuditLog(database, clock, load_or_make_ed25519(settings.keys / AUDIT_KEY))
-        provision.add(AuditLog, audit)
-        provision.add(AuditReading, AuditReading(database, audit))
-
+        clock = SystemClock()
+        audit = AuditLog(database, clock, KeyFile(settings.keys / AUDIT_KEY).load_or_create())
         http = await stack.enter_async_context(httpx.AsyncClient())
-        _identity(settings, provision, routers, database, audit, clock, http)
-        _policy(settings, provision, database, audit, clock)
-        routers += [policy_routes.router, audit_routes.router]
+        core = Core(settings, clock, database, audit, Provision(), http)
+        core.provision.add(Database, database)
+        core.provision.add(AuditReading, AuditReading(database, audit))
+        _add_identity(core)
+        _add_policy(core)
+        yield core
 
-        work = (("audit checkpoints", audit.keep_signing),)
-        yield Server(settings, create_app(provision, routers, https=settings.https), provision, work)
+
+@asynccontextmanager
+async def built(settings: Settings) -> AsyncIterator[Server]:
+    """Everything, built and open; closed in reverse order when the block ends. Raises StartupError and what `opened` raises."""
+    async with opened(settings) as core:
+        _add_templates(core)
+        _add_masking(core)
+        routers = [
+            policy_routes.router,
+            templates_routes.router,
+            masking_routes.router,
+            audit_routes.router,
+        ]
+        if settings.embedded_issuer:
+            routers.append(issuer_routes.router)
+        work = (("audit checkpoints", core.audit.keep_signing),)
+        yield Server(settings, create_app(core.provision, routers, https=settings.https), core.provision, work)
 
 
-def _identity(
-    settings: Settings,
-    provision: Provision,
-    routers: list[APIRouter],
-    database: Database,
-    audit: AuditLog,
-    clock: Clock,
-    http: httpx.AsyncClient,
-) -> None:
+def _add_identity(core: Core) -> None:
+    settings, database, clock, audit = core.settings, core.database, core.clock, core.audit
     issuers = [
         IssuerPolicy(
             issuer=external.issuer,
             audience=external.audience,
             algorithms=external.algorithms,
             types=external.types,
-            keys=RemoteKeys(external.issuer, external.jwks_uri, http, clock),
+            keys=RemoteKeys(external.issuer, external.jwks_uri, core.http, clock),
             name_claim=external.name_claim,
         )
         for external in settings.issuers
@@ -102,15 +123,26 @@ def _identity(
     if settings.embedded_issuer:
         embedded = EmbeddedIssuer(settings.public_url, settings.keys, database, clock)
         issuers.append(embedded.policy())
-        provision.add(EmbeddedIssuer, embedded)
-        routers.append(issuer_routes.router)
+        core.provision.add(EmbeddedIssuer, embedded)
     sessions = Sessions(database, clock, secure=settings.https)
-    provision.add(Sessions, sessions)
-    provision.add(Identity, Identity(TokenVerifier(issuers, clock), sessions, database, audit, clock))
+    core.provision.add(Sessions, sessions)
+    core.provision.add(Identity, Identity(TokenVerifier(issuers, clock), sessions, database, audit, clock))
 
 
-def _policy(settings: Settings, provision: Provision, database: Database, audit: AuditLog, clock: Clock) -> None:
+def _add_policy(core: Core) -> None:
     book = read_roles()
+    settings = core.settings
     first_issuer = settings.public_url if settings.embedded_issuer else settings.issuers[0].issuer
-    provision.add(PolicyService, PolicyService(database, audit, book))
-    provision.add(MembershipService, MembershipService(database, audit, book, clock, first_issuer))
+    core.provision.add(PolicyService, PolicyService(core.database, core.audit, book))
+    core.provision.add(MembershipService, MembershipService(core.database, core.audit, book, core.clock, first_issuer))
+
+
+def _add_templates(core: Core) -> None:
+    core.provision.add(TemplateService, TemplateService(core.database, core.audit, core.clock))
+    core.provision.add(TemplateReading, TemplateReading(core.database))
+
+
+def _add_masking(core: Core) -> None:
+    platform = load_rules(PLATFORM_RULES.read_text(encoding="utf-8"))
+    wrapper = KeyWrapper(load_or_make_wrapping_key(core.settings.keys / WRAPPING_KEY))
+    core.provision.add(MaskingService, MaskingService(core.database, core.audit, core.clock, platform, wrapper))

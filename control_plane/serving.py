@@ -58,7 +58,7 @@ async def _run(server: Server) -> None:
         loop.add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(http.serve(), name="http")
-        background = [tasks.create_task(work, name=name) for name, work in server.background()]
+        background = [tasks.create_task(start(), name=name) for name, start in server.work]
         tasks.create_task(_announce(http, server), name="announce")
         stopping = tasks.create_task(stop.wait(), name="signal")
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -7,6 +7,7 @@ the production profile has fewer defaults: it names its issuers, speaks HTTPS, a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -84,7 +85,7 @@ class Settings:
         return self.public_url.startswith("https://")
 
 
-def read_settings(environ: Mapping[str, str]) -> Settings:
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Raises BadSetting."""
     state = Path(environ.get("PROBEGATE_STATE", "probegate-state")).expanduser().absolute()
     profile = _profile(environ)

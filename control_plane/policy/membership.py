@@ -8,6 +8,7 @@ role is held in the platform's tenant only. Before it `service.require` decided;
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -16,6 +17,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditTrail, Outcome
+from control_plane.foundation.audited import audited
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database
@@ -30,6 +32,7 @@ from control_plane.policy.tables import MemberRow, TenantRow
 
 RESERVED_TENANTS: Final = frozenset({PLATFORM, "system", "admin", "default"})
 MAX_TITLE: Final = 200
+_MAX_LOGGED: Final = 700  # characters of a subject that nobody has checked yet
 _ADMINISTRATORS: Final = {True: "platform-admin", False: "tenant-admin"}
 _OPERATOR: Final = "system"  # the person at the server's own shell: holds the state directory, so every key already
 
@@ -63,8 +66,12 @@ class MembershipService:
 
     async def create_tenant(self, grant: Grant, name: str, title: str, administrator: str = "") -> Tenant:
         """A tenant and its first administrator, the caller when none is named. Raises Invalid, Conflict."""
-        async with self._database.transaction() as session:
-            return await self._create(session, name, title, administrator or grant.principal.id, grant.principal.id)
+        actor = grant.principal.id
+        step = audited(
+            self._database, self._audit, PLATFORM_TENANT, actor, AuditAction.TENANT_CREATE, f"tenant/{name[:63]}"
+        )
+        async with step as session:
+            return await self._create(session, name, title, administrator or actor, actor)
 
     async def unsafe_create_tenant(self, name: str, title: str, administrator: str) -> Tenant:
         """From the server's shell, where no principal exists. Audited as `system`."""
@@ -95,14 +102,14 @@ class MembershipService:
 
     async def put_member(self, grant: Grant, subject: str, roles: Sequence[str]) -> Membership:
         """The roles given are all that the subject holds from now on. Raises Invalid, Conflict."""
-        async with self._database.transaction() as session:
+        async with self._changing(grant, subject) as session:
             return await self._put(session, grant.resource.tenant, subject, roles, grant.principal.id)
 
     async def remove_member(self, grant: Grant, subject: str) -> None:
         """Raises NotFound, Conflict (the last administrator)."""
         tenant = grant.resource.tenant
-        full = self.complete(subject)
-        async with self._database.transaction() as session:
+        async with self._changing(grant, subject) as session:
+            full = self.complete(subject)
             await self._keep_an_administrator(session, tenant, full, ())
             gone = await session.scalars(
                 delete(MemberRow).where(MemberRow.tenant == tenant, MemberRow.subject == full).returning(MemberRow.role)
@@ -111,6 +118,11 @@ class MembershipService:
             if not roles:
                 raise NotFound(f"{subject!r} is not a member of tenant {tenant}")
             await self._changed(session, tenant, full, roles, [], grant.principal.id)
+
+    def _changing(self, grant: Grant, subject: str) -> AbstractAsyncContextManager[AsyncSession]:
+        resource = f"member/{subject[:_MAX_LOGGED]}"
+        actor = grant.principal.id
+        return audited(self._database, self._audit, grant.resource.tenant, actor, AuditAction.MEMBER_CHANGE, resource)
 
     async def of(self, principal: Principal) -> tuple[Membership, ...]:
         """Where the principal is a member. Needs no grant: it is about the one who asks."""
