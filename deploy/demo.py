@@ -82,11 +82,7 @@ def walk_through(stack: LocalStack, *, once: bool) -> None:
 
     show.title("A Go shop, built as its owners would, and an agent on its host")
     stack.start_shop("-every", "200ms")
-    token = stack.run(ADMIN, "agent", "token").stdout.strip()
-    if not token:
-        raise StackFailed("no join token")
-    stack.start_agent(token)
-    wait_for_agent(stack)
+    stack.join_agent(ADMIN)
     show.type(ADMIN, "agent", "ls")
 
     show.title("Ada asks for a probe. Nobody has approved it, so nothing runs (exit status 5)")
@@ -125,18 +121,6 @@ def template(stack: LocalStack) -> dict[str, str]:
     if not isinstance(found, dict):
         raise StackFailed("the template is not there")
     return found
-
-
-def wait_for_agent(stack: LocalStack, seconds: float = 30.0) -> None:
-    """Until the control plane has seen the agent join."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        if stack.started["agent"].poll() is not None:
-            raise StackFailed("the agent has ended")
-        if stack.json(ADMIN, "agent", "ls"):
-            return
-        time.sleep(0.2)
-    raise StackFailed("the agent did not join")
 
 
 if __name__ == "__main__":

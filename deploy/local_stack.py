@@ -95,6 +95,24 @@ class LocalStack:
         command += ["--join-token", token, "--state", str(self.directory / name), *arguments]
         return self.start(name, command)
 
+    def join_agent(self, administrator: Person, name: str = "agent", seconds: float = 30.0) -> None:
+        """Start an agent with a fresh token and wait until the control plane has seen it."""
+        known = len(self.agents(administrator))
+        token = self.run(administrator, "agent", "token").stdout.strip()
+        process = self.start_agent(token, name)
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends and process.poll() is None:
+            if len(self.agents(administrator)) > known:
+                return
+            time.sleep(0.1)
+        raise StackFailed(f"the agent did not join:\n{self.log_of(name)[-4000:]}")
+
+    def agents(self, person: Person) -> list[dict[str, object]]:
+        found = self.json(person, "agent", "ls")
+        if not isinstance(found, list):
+            raise StackFailed(f"expected a list of agents, got {found!r}")
+        return found
+
     def start_shop(self, *arguments: str) -> subprocess.Popen[bytes]:
         """The shop; its printed calls go to `shop.log` in the directory."""
         return self.start("shop", [str(self.build_shop()), *arguments])
