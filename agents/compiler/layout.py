@@ -193,6 +193,7 @@ class Stack:
     capacity: int  # frames
     caller_offset: int
     caller_guards: Guards
+    pid_offset: int  # 4 bytes: whose addresses they are
     guards: Guards = ()
 
 

@@ -252,7 +252,7 @@ class _Planner:
         length, status = space.take(WORD), space.status()
         frames = space.take(MAX_FRAMES * WORD)
         steps.add(WalkStack(frames, MAX_FRAMES, length, status))
-        return layout.Stack(frames, length, MAX_FRAMES, caller, (caller_status,), (status,))
+        return layout.Stack(frames, length, MAX_FRAMES, caller, (caller_status,), THREAD + 4, (status,))
 
 
 def _further(place: InMemory | InVariable, offset: int) -> InMemory | InVariable:
