@@ -167,7 +167,7 @@ class Assembler:
     def mark(self, label: Label) -> None:
         if label in self._labels:
             raise ValueError(f"label {label} is placed twice")
-        self._labels[label] = self._slots
+        self._labels[label] = len(self._instructions)
 
     def jump(self, target: Label) -> None:
         self._add(Instruction(CLASS_JMP | JA, target=target))
@@ -236,21 +236,47 @@ class Assembler:
     # --- the end ------------------------------------------------------------------------------------------------
 
     def assemble(self) -> Text:
-        """Raises TextTooLong; KeyError for a label that was never placed."""
+        """Raises TextTooLong; KeyError for a label that was never placed. Leaves out what no path reaches."""
+        kept = self._needed()
+        slots = [0]
+        for index, instruction in enumerate(self._instructions):
+            slots.append(slots[-1] + (instruction.slots if index in kept else 0))
         encoded: list[bytes] = []
         maps: list[MapReference] = []
-        slot = 0
-        for instruction in self._instructions:
+        for index in sorted(kept):
+            instruction = self._instructions[index]
             offset = instruction.offset
             if instruction.target is not None:
-                offset = self._labels[instruction.target] - slot - 1
+                offset = slots[self._labels[instruction.target]] - slots[index] - 1
                 if abs(offset) > MAX_JUMP:
                     raise TextTooLong(f"{instruction.target} is {offset} slots away, a jump reaches {MAX_JUMP}")
             if instruction.map is not None:
-                maps.append(MapReference(slot, instruction.map))
+                maps.append(MapReference(slots[index], instruction.map))
             encoded.append(instruction.encode(offset))
-            slot += instruction.slots
-        return Text(b"".join(encoded), tuple(maps), tuple((str(name), at) for name, at in self._labels.items()))
+        labels = tuple((str(name), slots[at]) for name, at in self._labels.items())
+        return Text(b"".join(encoded), tuple(maps), labels)
+
+    def _needed(self) -> set[int]:
+        """Instructions that a path reaches (the verifier refuses others), but for jumps to what follows anyway."""
+        reached: set[int] = set()
+        open_ends = [0]
+        while open_ends:
+            index = open_ends.pop()
+            while index not in reached:
+                reached.add(index)
+                instruction = self._instructions[index]
+                if instruction.target is not None:
+                    open_ends.append(self._labels[instruction.target])
+                if instruction.opcode in {CLASS_JMP | JA, CLASS_JMP | EXIT}:
+                    break
+                index += 1
+        for index in sorted(reached, reverse=True):
+            instruction = self._instructions[index]
+            if instruction.opcode == CLASS_JMP | JA and instruction.target is not None:
+                between = range(index + 1, self._labels[instruction.target])
+                if self._labels[instruction.target] > index and reached.isdisjoint(between):
+                    reached.discard(index)
+        return reached
 
     def _add(self, instruction: Instruction) -> None:
         self._instructions.append(instruction)
