@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -76,9 +78,10 @@ class CertificateAuthority:
         start, end = made.not_valid_before_utc, made.not_valid_after_utc
         return AgentCertificate(chain, f"{made.serial_number:x}", end, start + (end - start) / 2)
 
-    def issue_server(self) -> ServerCertificate:
+    def issue_server(self, more_names: Sequence[str] = ()) -> ServerCertificate:
+        """For the names of `wire.identity`, and more host names or addresses if wanted. Raises ValueError."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName(name) for name in _SERVER_NAMES]
+        names = [_host(name) for name in (*_SERVER_NAMES, *more_names)]
         made = self._sign(key.public_key(), GATEWAY_SERVER_NAME, names, ExtendedKeyUsageOID.SERVER_AUTH, SERVER_LIFE)
         start, end = made.not_valid_before_utc, made.not_valid_after_utc
         chain = made.public_bytes(serialization.Encoding.PEM) + self.pem
@@ -88,7 +91,7 @@ class CertificateAuthority:
         self,
         key: CertificatePublicKeyTypes,
         name: str,
-        alternatives: list[x509.GeneralName] | list[x509.DNSName] | list[x509.UniformResourceIdentifier],
+        alternatives: Sequence[x509.GeneralName],
         usage: x509.ObjectIdentifier,
         life: timedelta,
     ) -> x509.Certificate:
@@ -167,6 +170,13 @@ def _requested_key(request: bytes) -> CertificatePublicKeyTypes:
     if not proved:
         raise Invalid("the certificate request is not signed by its own key")
     return key
+
+
+def _host(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
