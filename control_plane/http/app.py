@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fastapi import APIRouter, FastAPI
 
 from control_plane.foundation.provision import Provision
-from control_plane.http import health, problems
+from control_plane.http import health, openapi, problems
 from control_plane.http.asking_check import check_routes
 from control_plane.http.middleware import BodyLimit, RequestIds
 
@@ -27,6 +27,7 @@ def create_app(provision: Provision, routers: Iterable[APIRouter], *, https: boo
     for router in (health.router, *routers):
         app.include_router(router)
     problems.install(app)
+    openapi.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestIds, https=https)
     check_routes(app)

@@ -1,0 +1,83 @@
+"""The app's routes -> its OpenAPI 3.1 document, completed by what FastAPI cannot see.
+
+Policy's dependency reads the tenant and the resource's name from the path, so those parameters are added here, with
+the problems that every route can answer and the bearer token that all but the public ones need.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import iter_route_contexts
+
+from control_plane.foundation.openness import Public
+from control_plane.http.problems import MEDIA_TYPE
+from control_plane.policy.asking import Requires, asking_of
+
+_PARAMETER: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
+_METHODS: Final = frozenset({"get", "put", "post", "delete", "patch"})
+_PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "RFC 9457; `code` is stable, other members depend on it.",
+    "required": ["type", "title", "status", "detail", "code", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+        "request_id": {"type": "string"},
+    },
+}
+
+
+def install(app: FastAPI) -> None:
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        routes = app.routes
+        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=routes)
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {})["Problem"] = _PROBLEM
+        components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+        asked = {
+            (route.path_format, method.lower()): asking_of(route.endpoint)
+            for route in iter_route_contexts(routes)
+            for method in route.methods or ()
+        }
+        for path, operations in document.get("paths", {}).items():
+            for method, operation in operations.items():
+                if method in _METHODS:
+                    _complete(path, operation, asked.get((path, method)))
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _complete(path: str, operation: dict[str, Any], asking: object) -> None:
+    parameters = operation.setdefault("parameters", [])
+    named = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
+    parameters.extend(
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(path)
+        if name not in named
+    )
+    if not parameters:
+        del operation["parameters"]
+    problem = {
+        "description": "A problem (RFC 9457)",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    responses = operation.setdefault("responses", {})
+    responses["default"] = problem
+    if "422" in responses:
+        responses["422"] = problem
+    if isinstance(asking, Requires):
+        operation["x-permission"] = asking.permission.value
+    if not isinstance(asking, Public):
+        operation["security"] = [{"bearer": []}]

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import control_plane.identity.tables
+import control_plane.policy.tables  # noqa: F401 - their tables must exist
+from control_plane.foundation.clock import ManualClock
+from control_plane.foundation.database import Database
+from control_plane.foundation.identifiers import TenantId
+from control_plane.policy.membership import MembershipService
+from control_plane.policy.model import Permission, Resource
+from control_plane.policy.roles import read_roles
+from control_plane.policy.service import PolicyService
+from tests.builders.audit_trail import BreakableTrail
+from tests.builders.database import sqlite_database
+from tests.builders.principals import ISSUER, principal
+
+ACME = TenantId("acme")
+
+
+@dataclass
+class World:
+    """A tenant `acme` that alice administers, on a real database with the real log."""
+
+    database: Database
+    trail: BreakableTrail
+    policy: PolicyService
+    membership: MembershipService
+
+    async def ask(self, who: str, permission: Permission, tenant: str = "acme", name: str = "*"):
+        resource = Resource(TenantId(tenant), permission.partition(":")[0], name)
+        return await self.policy.require(principal(who), permission, resource)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    clock = ManualClock(datetime(2026, 11, 24, 12, tzinfo=UTC))
+    async with sqlite_database(tmp_path) as database:
+        trail = BreakableTrail(database, clock)
+        book = read_roles()
+        membership = MembershipService(database, trail, book, clock, ISSUER)
+        await membership.unsafe_create_tenant("acme", "", "alice")
+        yield World(database, trail, PolicyService(database, trail, book), membership)
