@@ -79,6 +79,12 @@ def checked(template: Template, locate: Locate = nowhere) -> Template:
     return template
 
 
+def checked_target(target: TargetSpec) -> TargetSpec:
+    """A target that somebody asked for, if it obeys the rules of one. Raises TemplateError."""
+    _Rules(nowhere).target(target)
+    return target
+
+
 def needed_at(parsed: Iterable[Expression]) -> At:
     """Where a probe has to fire so that all of these can be read: what a template means that does not say."""
     nodes = [root for expression in parsed for root in expressions.roots(expression)]
