@@ -104,16 +104,21 @@ def parameters(function: ProbedFunction, types: GoTypes) -> tuple[list[Parameter
     """Arguments (receiver first, blank ones and the dictionary included) and results."""
     given: list[Parameter] = []
     taken: list[Parameter] = []
+    seen: set[str] = set()
     for child in function.debug.children(function.entry):
-        if child.tag != dw.TAG_FORMAL_PARAMETER:
+        name = full_name(function.debug, child)
+        if (
+            child.tag != dw.TAG_FORMAL_PARAMETER or name in seen
+        ):  # Go before 1.25 lists a result twice that lives in the frame
             continue
+        seen |= {name} - {"_", ""}
         stated = attribute(function.debug, child, dw.AT_VARIABLE_PARAMETER)
         type_id = type_of(function.debug, child)
         if type_id is None or len(given) + len(taken) >= MAX_PARAMETERS:
             raise Unresolved(
                 UnresolvedReason.DAMAGED, f"{function.name}: a parameter without a type, or more than {MAX_PARAMETERS}"
             )
-        parameter = Parameter(child, full_name(function.debug, child), TypeId(type_id), types.shape(type_id))
+        parameter = Parameter(child, name, TypeId(type_id), types.shape(type_id))
         (taken if stated is not None and stated.flag(dw.AT_VARIABLE_PARAMETER) else given).append(parameter)
     return given, taken
 
