@@ -97,12 +97,13 @@ class RemoteKeys:
         return self._set
 
     async def _refresh(self) -> None:
-        self._tried_at = self._clock.now()
         try:
             uri = self._jwks_uri or await self._discover()
             found = KeySet.import_key_set(await self._fetch_json(uri))  # type: ignore[arg-type]
         except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError):
             return  # the old set serves until it is stale; _known says so when there is none
+        finally:
+            self._tried_at = self._clock.now()  # only now: who comes during the fetch waits for it
         if 0 < len(found.keys) <= MAX_KEYS:
             self._set = found
             self._fetched_at = self._clock.now()

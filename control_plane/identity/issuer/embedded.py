@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from argon2 import PasswordHasher
+
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.database import Database
 from control_plane.foundation.errors import TooMany
@@ -24,11 +26,13 @@ MAX_WRONG_CODES: Final = 10  # device codes that one person may guess in this pr
 class EmbeddedIssuer:
     """`url` is both the issuer's name and where it is reached; `keys` is the state directory's folder of keys."""
 
-    def __init__(self, url: str, keys: Path, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, url: str, keys: Path, database: Database, clock: Clock, hasher: PasswordHasher | None = None
+    ) -> None:
         self.url: Final = url
         self.https: Final = url.startswith("https://")
         self.form_cookie: Final = "__Host-probegate-form" if self.https else "probegate-form"
-        self.users = Users(database, clock)
+        self.users = Users(database, clock, hasher)
         self.clients = Clients(database, clock, url)
         self.store = Store(database, clock)
         self.tokens = TokenMaker(url, load_or_make_key(keys / KEY_FILE), clock)

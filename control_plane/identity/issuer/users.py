@@ -40,10 +40,10 @@ class User:
 
 
 class Users:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, hasher: PasswordHasher | None = None) -> None:
         self._database = database
         self._clock = clock
-        self._hasher = PasswordHasher()
+        self._hasher = hasher or PasswordHasher()  # argon2id, RFC 9106's second recommended option
         self._nobody = self._hasher.hash(
             "the password of nobody"
         )  # so that an absent user takes as long as a present one
