@@ -25,7 +25,7 @@ WAITING_FOR_APPROVAL: Final = 5
 DENIED: Final = 3
 
 ADMIN: Final = Person("admin", "admin-demo-password", ())
-ADA: Final = Person("ada", "ada-demo-password", ("developer",))
+ADA: Final = Person("ada", "ada-demo-password", ("developer", "reviewer"))
 GRACE: Final = Person("grace", "grace-demo-password", ("reviewer", "auditor"))
 
 

@@ -12,7 +12,8 @@ ADMIN = Person("admin", "admin-test-password", ())
 ADA = Person("ada", "ada-test-password", ("developer",))
 GRACE = Person("grace", "grace-test-password", ("reviewer", "auditor"))
 VERA = Person("vera", "vera-test-password", ("viewer",))
-PEOPLE = (ADMIN, ADA, GRACE, VERA)
+DORA = Person("dora", "dora-test-password", ("developer", "reviewer"))
+PEOPLE = (ADMIN, ADA, GRACE, VERA, DORA)
 
 
 def start_stack(tmp_path_factory: pytest.TempPathFactory, name: str, **options: object) -> LocalStack:

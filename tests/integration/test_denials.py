@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import ADA, ADMIN, GRACE, VERA
+from tests.integration.conftest import ADA, DORA, GRACE, VERA
 from tests.integration.test_one_probe import OUR_SCRIPT, approve
 
 pytestmark = [pytest.mark.host, pytest.mark.peer, pytest.mark.xdist_group("whole")]
@@ -60,10 +60,9 @@ def test_a_viewer_may_not_submit(stack):
 
 
 def test_an_author_may_not_approve_their_own_template(stack, tmp_path):
-    stack.run(ADMIN, "tenant", "members")
-    submitted = stack.json(ADMIN, "template", "submit", str(write(tmp_path, "own")))[0]
+    submitted = stack.json(DORA, "template", "submit", str(write(tmp_path, "own")))[0]
     refused(
-        stack, ADMIN, "template", "approve", "own", "--digest", submitted["digest"],
+        stack, DORA, "template", "approve", "own", "--digest", submitted["digest"],
         status=DENIED, words=("author", "somebody else"),
     )  # fmt: skip
 
