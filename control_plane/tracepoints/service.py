@@ -33,6 +33,7 @@ from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database
 from control_plane.foundation.errors import Conflict, TooMany
 from control_plane.foundation.identifiers import TenantId, new_id
+from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.masking.model import MaskedPlan
 from control_plane.masking.service import MaskingService
 from control_plane.policy.model import Grant
@@ -62,13 +63,14 @@ MAX_LIVE: Final = 500  # tracepoints of one tenant at once: each is a program, a
 
 @dataclass(frozen=True)
 class Path:
-    """The steps before and after this one."""
+    """The steps before and after this one. `wrapper` encrypts envelopes at rest: they hold the tenant's masking key."""
 
     templates: TemplateService
     masking: MaskingService
     fleet: ActiveAgents
     signer: Signer
     store: SpecStore
+    wrapper: KeyWrapper
 
 
 class TracepointService:
@@ -230,7 +232,7 @@ class TracepointService:
             parameters=row.parameters,
         )
         spec = self._path.signer.seal(plan, context)
-        row.envelope, row.spec_digest = spec.envelope, spec.digest
+        row.envelope, row.spec_digest = self._path.wrapper.wrap(tenant, row.version, spec.envelope), spec.digest
         session.add(row)
         try:
             await session.flush()

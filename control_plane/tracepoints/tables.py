@@ -15,7 +15,7 @@ _IS_LIVE = text("state IN ({})".format(", ".join(f"'{state.value}'" for state in
 
 
 class TracepointRow(Base):
-    """`envelope` is the newest that was sealed; `fingerprint` is of all that a requester can choose but the TTL."""
+    """`envelope` is the newest that was sealed, wrapped; `fingerprint` is of all that a requester can choose but the TTL."""
 
     __tablename__ = "tracepoints"
     __table_args__ = (

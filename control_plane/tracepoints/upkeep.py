@@ -19,6 +19,8 @@ from control_plane.foundation.audit_trail import AuditTrail
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.database import DATABASE_UNREACHABLE, Database
 from control_plane.foundation.errors import ProbegateError
+from control_plane.foundation.identifiers import TenantId
+from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.signing.model import SealedSpec
 from control_plane.tracepoints.ending import log_end
 from control_plane.tracepoints.lifecycle import LIVE, OVER, Event, State, after
@@ -40,13 +42,20 @@ class Reopening(Protocol):
 
 class Upkeep:
     def __init__(
-        self, database: Database, audit: AuditTrail, clock: Clock, store: SpecStore, signer: Reopening
+        self,
+        database: Database,
+        audit: AuditTrail,
+        clock: Clock,
+        store: SpecStore,
+        signer: Reopening,
+        wrapper: KeyWrapper,
     ) -> None:
         self._database = database
         self._audit = audit
         self._clock = clock
         self._store = store
         self._signer = signer
+        self._wrapper = wrapper
 
     async def sweep(self) -> int:
         """End what is over; how many that were."""
@@ -71,16 +80,16 @@ class Upkeep:
             return 0
         async with self._database.transaction() as session:
             rows = await session.execute(
-                select(TracepointRow.id, TracepointRow.envelope).where(
+                select(TracepointRow.tenant, TracepointRow.id, TracepointRow.version, TracepointRow.envelope).where(
                     TracepointRow.state.in_([state.value for state in LIVE]),
                     TracepointRow.not_after > self._clock.now(),
                 )
             )
             live = rows.all()
         published = 0
-        for tracepoint_id, envelope in live:
+        for tenant, tracepoint_id, version, wrapped in live:
             try:
-                spec = self._signer.reopen(envelope)
+                spec = self._signer.reopen(self._wrapper.unwrap(TenantId(tenant), version, wrapped))
             except ProbegateError as error:
                 _log.error("the stored envelope of %s is not one of ours and stays away: %s", tracepoint_id, error)
                 continue

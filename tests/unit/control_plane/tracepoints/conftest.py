@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path as FilePath
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from wire import dsse
+from wire.v1 import gateway_pb2, spec_pb2
+
+from control_plane.delivery.tables import AgentRow
+from control_plane.foundation.clock import ManualClock
+from control_plane.foundation.database import Database
+from control_plane.foundation.identifiers import AgentId, TenantId
+from control_plane.masking.key_wrapping import KeyWrapper
+from control_plane.masking.service import MaskingService
+from control_plane.policy.model import Permission
+from control_plane.signing.service import Signer
+from control_plane.templates.model import TemplateVersion
+from control_plane.templates.service import TemplateService
+from control_plane.tracepoints.model import RequestTracepoint, Tracepoint
+from control_plane.tracepoints.reading import TracepointReading
+from control_plane.tracepoints.reports import AgentReports
+from control_plane.tracepoints.service import Path, TracepointService
+from control_plane.tracepoints.upkeep import Upkeep
+from language.masking_rules import load_rules
+from tests.builders.audit_trail import BreakableTrail
+from tests.builders.database import postgresql_database, postgresql_server, sqlite_database
+from tests.builders.principals import grant
+from tests.builders.spec_store import FakeSpecStore
+from tests.builders.templates import SUM_YAML
+
+PACK = load_rules((FilePath(__file__).parents[4] / "policies/masking/platform.yaml").read_text())
+
+
+@dataclass
+class FakeFleet:
+    """The agents that a test says are there."""
+
+    agents: dict[str, list[str]] = field(default_factory=lambda: {"acme": ["ag_1", "ag_2"]})
+
+    async def active_agents(self, session: AsyncSession, tenant: TenantId) -> list[AgentRow]:
+        return [AgentRow(tenant=tenant, agent_id=agent) for agent in self.agents.get(tenant, [])]
+
+
+@dataclass
+class World:
+    """Every step before this one is real; only the fleet and the spec store are the test's."""
+
+    database: Database
+    trail: BreakableTrail
+    clock: ManualClock
+    fleet: FakeFleet
+    store: FakeSpecStore
+    key: Ed25519PrivateKey
+    templates: TemplateService
+    masking: MaskingService
+    service: TracepointService
+    reading: TracepointReading
+    reports: AgentReports
+    upkeep: Upkeep
+
+    async def approved(
+        self, source: str = SUM_YAML, by: str = "bob", author: str = "alice", tenant: str = "acme"
+    ) -> TemplateVersion:
+        found = await self.templates.submit(grant(Permission.TEMPLATE_SUBMIT, by=author, tenant=tenant), source)
+        version = found.versions[0]
+        reviewer = grant(Permission.TEMPLATE_REVIEW, by=by, tenant=tenant)
+        return await self.templates.approve(reviewer, version.name, version.version, version.digest)
+
+    async def request(
+        self, template: str = "money-sum", by: str = "carol", tenant: str = "acme", **chosen: Any
+    ) -> Tracepoint:
+        asker = grant(Permission.TRACEPOINT_REQUEST, by=by, tenant=tenant)
+        return await self.service.request(asker, RequestTracepoint(template, **chosen))
+
+    async def show(self, name: str = "money-sum", tenant: str = "acme") -> Tracepoint:
+        return await self.reading.show(grant(Permission.TRACEPOINT_READ, tenant=tenant), name)
+
+    async def delete(self, name: str = "money-sum", tenant: str = "acme") -> Tracepoint:
+        return await self.service.delete(grant(Permission.TRACEPOINT_DELETE, by="carol", tenant=tenant), name)
+
+    async def renew(self, name: str = "money-sum", ttl: timedelta | None = None, by: str = "carol") -> Tracepoint:
+        return await self.service.renew(grant(Permission.TRACEPOINT_RENEW, by=by), name, ttl)
+
+    async def says(self, agent: str, tracepoint: Tracepoint, state: int, tenant: str = "acme", **told: Any) -> None:
+        told = {"version": tracepoint.version} | told
+        status = gateway_pb2.Status(tracepoint_id=tracepoint.id, state=state, **told)
+        await self.reports.report(TenantId(tenant), AgentId(agent), status)
+
+    async def desired(self, tenant: str = "acme") -> list[spec_pb2.ProbeSpec]:
+        """What the store holds, opened with the spec key."""
+        keys = {dsse.key_id(self.key.public_key()): self.key.public_key()}
+        return [
+            spec_pb2.ProbeSpec.FromString(dsse.open_envelope(envelope, dsse.SPEC_PAYLOAD_TYPE, keys))
+            for envelope in await self.store.desired(TenantId(tenant))
+        ]
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    with postgresql_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
+async def database(request: pytest.FixtureRequest, tmp_path: FilePath) -> AsyncIterator[Database]:
+    if request.param == "sqlite":
+        async with sqlite_database(tmp_path) as opened:
+            yield opened
+        return
+    async with postgresql_database(request.getfixturevalue("postgresql")) as opened:
+        yield opened
+        async with opened.engine.begin() as connection:
+            await connection.execute(text("DROP SCHEMA public CASCADE"))
+            await connection.execute(text("CREATE SCHEMA public"))
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    clock = ManualClock(datetime(2026, 11, 24, 12, tzinfo=UTC))
+    trail = BreakableTrail(database, clock)
+    fleet, store, key, wrapper = FakeFleet(), FakeSpecStore(clock), Ed25519PrivateKey.generate(), KeyWrapper(bytes(32))
+    signer = Signer(key)
+    templates = TemplateService(database, trail, clock)
+    masking = MaskingService(database, trail, clock, PACK, wrapper)
+    path = Path(templates, masking, fleet, signer, store, wrapper)
+    return World(
+        database=database,
+        trail=trail,
+        clock=clock,
+        fleet=fleet,
+        store=store,
+        key=key,
+        templates=templates,
+        masking=masking,
+        service=TracepointService(database, trail, clock, path, timedelta(hours=24)),
+        reading=TracepointReading(database),
+        reports=AgentReports(database, trail, clock, store),
+        upkeep=Upkeep(database, trail, clock, store, signer, wrapper),
+    )
