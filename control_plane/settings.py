@@ -68,7 +68,6 @@ class Settings:
     redis_url: str | None  # None: a private redis-server in the state directory
     http_listen: Listen
     grpc_listen: Listen
-    grpc_names: tuple[str, ...]  # host names and addresses in the gateway's certificate
     public_url: str  # how people reach the API; the embedded issuer's name
     profile: Profile
     lease: timedelta
@@ -90,14 +89,12 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     state = Path(environ.get("PROBEGATE_STATE", "probegate-state")).expanduser().absolute()
     profile = _profile(environ)
     http_listen = _listen(environ, "PROBEGATE_HTTP_LISTEN", DEFAULT_HTTP)
-    grpc_listen = _listen(environ, "PROBEGATE_GRPC_LISTEN", DEFAULT_GRPC)
     settings = Settings(
         state=state,
         database_url=environ.get("PROBEGATE_DATABASE_URL") or f"sqlite+aiosqlite:///{state / 'probegate.db'}",
         redis_url=environ.get("PROBEGATE_REDIS_URL") or None,
         http_listen=http_listen,
-        grpc_listen=grpc_listen,
-        grpc_names=_names(environ, grpc_listen),
+        grpc_listen=_listen(environ, "PROBEGATE_GRPC_LISTEN", DEFAULT_GRPC),
         public_url=(environ.get("PROBEGATE_PUBLIC_URL") or f"http://{http_listen}").rstrip("/"),
         profile=profile,
         lease=_lease(environ),
@@ -147,12 +144,6 @@ def _listen(environ: Mapping[str, str], name: str, default: str) -> Listen:
     if not separator or not host or not port.isdecimal() or int(port) > 65535:
         raise BadSetting(f"{name}: expected HOST:PORT, got {text!r}")
     return Listen(host.removeprefix("[").removesuffix("]"), int(port))
-
-
-def _names(environ: Mapping[str, str], listen: Listen) -> tuple[str, ...]:
-    given = environ.get("PROBEGATE_GRPC_NAMES", "")
-    names = [name.strip() for name in given.split(",") if name.strip()]
-    return tuple(dict.fromkeys([*names, listen.host, "localhost", "127.0.0.1"]))
 
 
 def _duration(environ: Mapping[str, str], name: str, default: timedelta) -> timedelta:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import secrets
+from http import HTTPStatus
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control_plane.foundation.correlation import current_request_id
@@ -87,32 +89,18 @@ class BodyLimit:
             await self._refuse(scope, receive, send)
             return
         received = 0
-        answered = False
 
         async def receive_counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._limit:
-                raise _TooLarge
+                # The one exception that FastAPI lets through while it reads a body; `problems` words it.
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return message
 
-        async def send_noting(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive_counted, send_noting)
-        except _TooLarge:
-            if answered:
-                raise
-            await self._refuse(scope, receive, send)
+        await self._app(scope, receive_counted, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = f"the request's body is larger than {self._limit} bytes"
         await problem(413, "too_large", detail)(scope, receive, send)
-
-
-class _TooLarge(Exception):
-    pass
