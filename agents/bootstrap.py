@@ -1,0 +1,112 @@
+"""Build the agent's parts from its settings. Adapters are made here and nowhere else.
+
+The kernel is tried once: what it can do decides how probes are compiled and attached. Next: `agents.cli` uses the parts
+for one command, `agents.supervisor` for as long as the host runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from agents.admission.seen_versions import SeenVersions
+from agents.admission.service import Admission, Identity
+from agents.binaries.model import ResolvedProbe
+from agents.binaries.service import Binaries
+from agents.compiler.layout import RecordLayout
+from agents.compiler.model import BpfProgram, CompileRequest
+from agents.compiler.service import compile_probe
+from agents.decoding.model import RecordBatch
+from agents.decoding.service import decode
+from agents.masking.service import mask
+from agents.processes.model import Process
+from agents.processes.proc import ProcFs
+from agents.runtime.calibration import TrapCosts, measure
+from agents.runtime.features import probe_kernel
+from agents.runtime.model import ArmedProbe, ArmRequest, KernelFeatures
+from agents.runtime.service import arm
+from agents.settings import Settings
+from agents.stages.binding import BoundFile
+from agents.stages.probe import Stages
+from agents.stages.service import Prober
+from agents.stages.symbols import StackSymbols
+from agents.supervisor.service import Supervisor
+from agents.uplink.channel import Server
+from agents.uplink.identity import AgentIdentity, IdentityStore
+from agents.uplink.service import Uplink
+
+SEEN_FILE: Final = "seen.json"  # in the state directory
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What needs no kernel: processes and the files they run. For `functions` and `explain`."""
+
+    source: ProcFs
+    binaries: Binaries
+
+
+def build_reading(settings: Settings) -> Reading:
+    return Reading(ProcFs(), Binaries(settings.cache))
+
+
+def compile_any(resolved: ResolvedProbe, request: CompileRequest) -> BpfProgram:
+    """As for a kernel that can do everything: `explain` may run where nothing can be armed."""
+    return compile_probe(resolved, request, sleepable=True)
+
+
+def build_prober(settings: Settings, *, calibrate: bool) -> tuple[Prober, KernelFeatures]:
+    """`calibrate`: measure what a trap costs here (0.1 s); the defaults are on the high side."""
+    reading = build_reading(settings)
+    kernel = probe_kernel()
+
+    def compile_for_this_kernel(resolved: ResolvedProbe, request: CompileRequest) -> BpfProgram:
+        return compile_probe(resolved, request, sleepable=kernel.sleepable)
+
+    def arm_on_this_kernel(
+        program: BpfProgram, processes: Sequence[tuple[Process, int]], request: ArmRequest, file: str
+    ) -> ArmedProbe:
+        return arm(program, processes, request, file, kernel)
+
+    prober = Prober(
+        source=reading.source,
+        resolver=reading.binaries,
+        compile_probe=compile_for_this_kernel,
+        stages=Stages(arm=arm_on_this_kernel, decode=_decode, mask=mask),
+        host=settings.host,
+        traps=measure() if calibrate and kernel.bpf else TrapCosts(),
+    )
+    return prober, kernel
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Everything `probegate-agent run` keeps running."""
+
+    supervisor: Supervisor
+    uplink: Uplink
+    kernel: KernelFeatures
+
+
+async def build_agent(
+    settings: Settings, identify: Callable[[IdentityStore], Awaitable[AgentIdentity]], server: Server
+) -> Agent:
+    """Raises what `identify` raises, BadIdentity, StateUnusable."""
+    prober, kernel = await asyncio.to_thread(build_prober, settings, calibrate=True)
+    store = IdentityStore(settings.state)
+    identity = await identify(store)
+    seen = SeenVersions(settings.state / SEEN_FILE)
+    admission = Admission(Identity(identity.tenant, identity.spiffe_id), identity.spec_keys, settings.host, seen)
+    uplink = Uplink(server, identity, store, settings.state)
+    return Agent(Supervisor(admission, prober, build_reading(settings).binaries, uplink), uplink, kernel)
+
+
+def _decode(layout: RecordLayout, records: npt.NDArray[np.uint8], file: BoundFile) -> RecordBatch:
+    offset = time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return decode(layout, records, offset, StackSymbols(file))
