@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+from control_plane.foundation.clock import ManualClock
+from control_plane.records.arrivals import Arrivals
+from control_plane.records.exports import RecordExports
+from control_plane.records.intake import RecordIntake
+from control_plane.records.live import LiveRecords
+from control_plane.records.model import TracepointFacts
+from control_plane.records.service import RecordService
+from tests.builders.audit_trail import BreakableTrail
+from tests.builders.database import postgresql_database, postgresql_server, sqlite_database
+
+
+@dataclass
+class FakeDirectory:
+    """Tracepoints that a test has made: (tenant, id) -> facts."""
+
+    known: dict[tuple[str, str], TracepointFacts] = field(default_factory=dict)
+
+    async def facts(self, session, tenant, tracepoint_id):
+        return self.known.get((tenant, tracepoint_id))
+
+
+@pytest.fixture(scope="module")
+def postgresql():
+    with postgresql_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
+async def database(request, tmp_path):
+    if request.param == "sqlite":
+        async with sqlite_database(tmp_path) as opened:
+            yield opened
+        return
+    async with postgresql_database(request.getfixturevalue("postgresql")) as opened:
+        yield opened
+        async with opened.engine.begin() as connection:
+            for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
+                await connection.exec_driver_sql(statement)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock(datetime(2026, 11, 24, 12, tzinfo=UTC))
+
+
+@pytest.fixture
+def trail(database, clock):
+    return BreakableTrail(database, clock)
+
+
+@pytest.fixture
+def directory():
+    facts = TracepointFacts("money_sum", 1, frozenset({"ag_1", "ag_2"}), ended=False)
+    return FakeDirectory({("acme", "tp_1"): facts})
+
+
+@pytest.fixture
+def arrivals():
+    return Arrivals()
+
+
+@pytest.fixture
+def intake(database, clock, directory, arrivals):
+    return RecordIntake(database, clock, directory, arrivals)
+
+
+@pytest.fixture
+def records(database, trail, directory):
+    return RecordService(database, trail, directory)
+
+
+@pytest.fixture
+def live(records, arrivals, clock):
+    return LiveRecords(records, arrivals, clock)
+
+
+@pytest.fixture
+def exports(database, records):
+    return RecordExports(database, records)
