@@ -2,7 +2,7 @@
 
 The first word leads to the type (an itab holds it at +8, `runtime.itab` / `abi.ITab`; an empty interface is the type
 itself). The second word is the value for pointer-shaped types and points to the value for all others (Go's
-`types.IsDirectIface`). The type's name is always shown; the value of the first MAX_CASES types that may be there.
+`types.IsDirectIface`). The type's name is always shown; the value for the first MAX_CASES types that may be there.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from agents.compiler.space import Block, RecordTooLarge, Segment, Space
 if TYPE_CHECKING:
     from agents.compiler.plan_values import ValuePlanner, Where
 
-MAX_CASES: Final = 12  # types whose values are read; the chain of comparisons and the code of each case grow with it
+MAX_CASES: Final = 48  # types whose values are read; the chain of comparisons and the code of each case grow with it
+MAX_INNER_CASES: Final = 8  # the same for an interface within an interface's value: a wrapped error
+MAX_BOXES: Final = 2  # interfaces within interfaces whose values are read
 MAX_CASE_BYTES: Final = 2048  # a concrete type that needs more of the record than this is shown by name only
 TYPE_IN_ITAB: Final = 8
 WORD: Final = 8
-# What most programs return as error: these go first when there are more types than cases.
-USUAL: Final = ("*errors.errorString", "*fmt.wrapError", "*fmt.wrapErrors", "*errors.joinError", "*fs.PathError")
 
 
 def node(planner: ValuePlanner, held: binary.Interface, offset: int, where: Where, guards: Guards) -> Node:
@@ -38,8 +38,9 @@ def node(planner: ValuePlanner, held: binary.Interface, offset: int, where: Wher
     cases: list[tuple[int, Node]] = []
     bodies: list[tuple[int, Body]] = []
     forks: list[Space] = []
-    if where.depth > 0 and not where.boxed:
-        for implementation in _chosen(planner, held):
+    readable = where.depth > 0 and where.boxes < MAX_BOXES
+    if readable:
+        for implementation in _chosen(held, where.boxes):
             planned = _case(planner, implementation, offset + WORD, replace(where, steps=steps))
             if planned is not None:
                 value, body, fork = planned
@@ -50,7 +51,7 @@ def node(planner: ValuePlanner, held: binary.Interface, offset: int, where: Wher
     if bodies:
         steps.add(Switch(unrelocated, tuple(bodies)))
     names = tuple((each.word, each.name) for each in held.implementations)
-    otherwise = Reason.DEPTH if where.depth <= 0 or where.boxed else Reason.UNSUPPORTED_TYPE
+    otherwise = Reason.UNSUPPORTED_TYPE if readable else Reason.DEPTH
     return layout.Boxed(offset, unrelocated, type_guards, names, tuple(cases), otherwise, guards)
 
 
@@ -63,18 +64,10 @@ def _type_word(planner: ValuePlanner, held: binary.Interface, offset: int, steps
     return word, (status,), steps.under(StatusOk(status))
 
 
-def _chosen(planner: ValuePlanner, held: binary.Interface) -> tuple[binary.Implementation, ...]:
-    """The types whose values are read, at most MAX_CASES: the usual ones and the function's own package first."""
-    package = planner.resolved.function.rsplit("/", 1)[-1].split(".", 1)[0]
+def _chosen(held: binary.Interface, boxes: int) -> tuple[binary.Implementation, ...]:
+    """The types whose values are read; `agents.binaries` lists the likely ones first."""
     known = [each for each in held.implementations if each.type is not None]
-
-    def rank(each: binary.Implementation) -> tuple[int, str]:
-        if each.name in USUAL:
-            return 0, each.name
-        own = each.name.lstrip("*").rsplit("/", 1)[-1].split(".", 1)[0] == package
-        return (1 if own else 2), each.name
-
-    return tuple(sorted(known, key=rank)[:MAX_CASES])
+    return tuple(known[: MAX_INNER_CASES if boxes else MAX_CASES])
 
 
 def _case(
@@ -87,7 +80,7 @@ def _case(
     fork = outer.fork()
     planner.space = fork
     steps = Steps()
-    inner = replace(where.deeper(), steps=steps, boxed=True)
+    inner = replace(where.deeper(), steps=steps, boxes=where.boxes + 1)
     try:
         value = _value(planner, implementation.type, value_word, inner)
     except RecordTooLarge:

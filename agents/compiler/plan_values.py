@@ -2,7 +2,8 @@
 
 A composite is copied as one block; what hangs on pointers (text, items, pointees, values in interfaces) becomes further
 blocks whose address and length stand in the record already. Called by `plan`; Go interfaces are in `plan_interfaces`.
-Depth counts the pointers, slices and interfaces followed; strings and []byte are leaves and cost none.
+Depth counts the pointers, slices and interfaces followed; strings and []byte are leaves and cost none, and a slice of
+leaves may stand at the last level.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Where:
     depth: int  # how many more pointers may be followed
     held: frozenset[int]  # status bytes that an ancestor's guards have checked
     steps: Steps
-    boxed: bool = False  # inside an interface's value
+    boxes: int = 0  # interfaces it is the value of
     window: int | None = None
 
     def within(self, name: str) -> Where:
@@ -219,7 +220,7 @@ class ValuePlanner:
         element = self.type(held.element)
         if is_byte(element):
             return self._text(offset, where, guards, text=False)
-        if where.depth <= 0:
+        if where.depth <= 0 and not self._is_flat(held.element):
             return layout.Missing(Reason.DEPTH, guards=guards)
         shown = _least(self.limits.max_items, where.window)
         inner = where.deeper()
@@ -240,6 +241,20 @@ class ValuePlanner:
                 inner = replace(inner, steps=inner.steps.under(ItemThere(length, index)))
                 items.append(self.memory(held.element, AtLoaded(offset, index * element.size), inner))
         return layout.Items(tuple(items), length, 0, where.window, guards, _stride(element, tuple(items)))
+
+    def _is_flat(self, type_id: TypeId) -> bool:
+        """Whether nothing hangs on the value but text: then it may stand in a slice at the last level."""
+        match self.type(type_id):
+            case binary.Pointer() | binary.Interface() | binary.Map() | binary.VariantPart():
+                return False
+            case binary.Slice(element=element):
+                return is_byte(self.type(element))
+            case binary.Struct(members=members):
+                return all(self._is_flat(member.type) for member in members)
+            case binary.Array(element=element):
+                return self._is_flat(element)
+            case _:
+                return True
 
     def _pointer(self, held: binary.Pointer, offset: int, where: Where, guards: Guards) -> Node:
         target = None if held.target is None else self.type(held.target)
