@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from google.protobuf.message import DecodeError
 from wire import dsse
 from wire.v1 import gateway_pb2, spec_pb2
 
-from control_plane.foundation.errors import Invalid
+from control_plane.foundation.errors import Conflict, Invalid
+from control_plane.foundation.identifiers import TenantId
 from control_plane.masking.model import FieldRule, MaskedPlan
 from control_plane.signing.model import SealContext, SealedSpec
 from language.model import LimitSpec, ParameterScalar, TargetSpec
@@ -59,6 +62,23 @@ class Signer:
             tenant=context.tenant,
             audience=context.audience,
             not_after=context.not_after,
+            digest="sha256:" + hashlib.sha256(payload).hexdigest(),
+        )
+
+    def reopen(self, envelope: bytes) -> SealedSpec:
+        """The proof again, of an envelope that was kept. Raises Conflict unless one of our keys signed these bytes."""
+        try:
+            payload = dsse.open_envelope(envelope, dsse.SPEC_PAYLOAD_TYPE, self._trusted)
+            spec = spec_pb2.ProbeSpec.FromString(payload)
+        except (dsse.BadEnvelope, DecodeError) as error:
+            raise Conflict(f"the kept envelope was not signed by this server: {error}", code="bad_envelope") from error
+        return SealedSpec(
+            envelope=envelope,
+            tracepoint_id=spec.tracepoint_id,
+            version=spec.version,
+            tenant=TenantId(spec.tenant),
+            audience=tuple(spec.audience),
+            not_after=spec.not_after.ToDatetime(tzinfo=UTC),
             digest="sha256:" + hashlib.sha256(payload).hexdigest(),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.foundation.provision import provided
@@ -22,11 +22,13 @@ from language.model import TargetSpec
 from language.script import Deployment, Display, Drop, Filter, Head, Operation, Script, Select
 
 MAX_SOURCE = 65_536  # characters, as the front ends have it
+MAX_VERSION = 2**31 - 1  # what the column holds
 _DIGEST = r"^sha256:[0-9a-f]{64}$"
 
 router = APIRouter(tags=["templates"])
 Service = Annotated[TemplateService, Depends(provided(TemplateService))]
 Reading = Annotated[TemplateReading, Depends(provided(TemplateReading))]
+Version = Annotated[int, Path(ge=1, le=MAX_VERSION)]
 IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=200)]
 
 
@@ -253,7 +255,7 @@ async def show(grant: Granted, template: str, reading: Reading, response: Respon
 @router.get("/v1/tenants/{tenant}/templates/{template}/versions/{version}")
 @requires(Permission.TEMPLATE_READ, name="template")
 async def show_version(
-    grant: Granted, template: str, version: int, reading: Reading, response: Response
+    grant: Granted, template: str, version: Version, reading: Reading, response: Response
 ) -> TemplateVersionOut:
     return _answer(await reading.show(grant, template, version), response)
 
@@ -264,8 +266,8 @@ async def difference(
     grant: Granted,
     template: str,
     reading: Reading,
-    before: Annotated[int | None, Query(alias="from", ge=1)] = None,
-    after: Annotated[int | None, Query(alias="to", ge=1)] = None,
+    before: Annotated[int | None, Query(alias="from", ge=1, le=MAX_VERSION)] = None,
+    after: Annotated[int | None, Query(alias="to", ge=1, le=MAX_VERSION)] = None,
 ) -> DifferenceOut:
     """From the last approved version, or `from`, to the newest, or `to`."""
     found = await reading.difference(grant, template, before, after)
@@ -278,7 +280,7 @@ async def difference(
 async def approve(
     grant: Granted,
     template: str,
-    version: int,
+    version: Version,
     body: ApproveVersion,
     service: Service,
     response: Response,
@@ -293,7 +295,7 @@ async def approve(
 async def reject(
     grant: Granted,
     template: str,
-    version: int,
+    version: Version,
     body: RejectVersion,
     service: Service,
     response: Response,
@@ -307,7 +309,7 @@ async def reject(
 async def withdraw(
     grant: Granted,
     template: str,
-    version: int,
+    version: Version,
     service: Service,
     response: Response,
     if_match: IfMatch = None,

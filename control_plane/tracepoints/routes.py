@@ -59,7 +59,7 @@ class RequestTracepointIn(BaseModel):
 
     template: str = Field(min_length=1, max_length=63)
     name: str | None = Field(default=None, max_length=63, description="Else the template's.")
-    version: int | None = Field(default=None, ge=1, description="Else the approved one.")
+    version: int | None = Field(default=None, ge=1, le=2**31 - 1, description="Else the approved one.")
     digest: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$", description="These bytes and no others.")
     parameters: dict[str, StrictBool | StrictInt | StrictStr] = Field(default={}, max_length=32)
     target: TargetIn = TargetIn()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn
 
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,7 +21,7 @@ from control_plane.foundation.database import DATABASE_UNREACHABLE, Database
 from control_plane.foundation.errors import ProbegateError
 from control_plane.foundation.identifiers import TenantId
 from control_plane.masking.key_wrapping import KeyWrapper
-from control_plane.signing.model import SealedSpec
+from control_plane.signing.service import Signer
 from control_plane.tracepoints.ending import log_end
 from control_plane.tracepoints.lifecycle import LIVE, OVER, Event, State, after
 from control_plane.tracepoints.reading import agents_of
@@ -34,12 +34,6 @@ BATCH: Final = 200  # tracepoints a sweep: each is a transaction of its own
 _log = logging.getLogger(__name__)
 
 
-class Reopening(Protocol):
-    """`signing.service.Signer`, as far as this needs it."""
-
-    def reopen(self, envelope: bytes) -> SealedSpec: ...
-
-
 class Upkeep:
     def __init__(
         self,
@@ -47,7 +41,7 @@ class Upkeep:
         audit: AuditTrail,
         clock: Clock,
         store: SpecStore,
-        signer: Reopening,
+        signer: Signer,
         wrapper: KeyWrapper,
     ) -> None:
         self._database = database
