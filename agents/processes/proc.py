@@ -9,6 +9,7 @@ then it is not there, which is the truth. What enters is untrusted: a process ch
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,9 @@ from agents.processes.model import Process
 
 POD_NAMESPACE_FILE: Final = "var/run/secrets/kubernetes.io/serviceaccount/namespace"
 MAX_ENVIRON_BYTES: Final = 1 << 20  # the kernel's own limit for one string is 128 KiB; a whole environment fits
+PT_LOAD: Final = 1
+ELF64_HEADER: Final = struct.Struct("<32s Q 14x HH 6x")  # e_phoff at 32, e_phentsize at 54, e_phnum
+ELF64_SEGMENT: Final = struct.Struct("<I4xQQ")  # p_type, p_offset, p_vaddr
 _UNIT = re.compile(r"/([A-Za-z0-9@_.:\\-]+)\.service(?:/|$)")
 
 
@@ -60,12 +64,16 @@ class ProcFs:
             return False
 
     def load_bias(self, process: Process) -> int:
-        """Where a position-independent executable was loaded: add this to an address of its file. Raises OSError."""
-        inode = (self._root / str(process.pid) / "exe").stat().st_ino
-        for line in (self._root / str(process.pid) / "maps").read_text().splitlines():
+        """What to add to an address of the executable's file to have it in this process. Raises OSError.
+
+        Not just where it is mapped: Go's linker gives a position-independent executable addresses from 0x400000 on.
+        """
+        folder = self._root / str(process.pid)
+        inode = (folder / "exe").stat().st_ino
+        for line in (folder / "maps").read_text().splitlines():
             fields = line.split(maxsplit=5)
             if len(fields) == 6 and int(fields[4]) == inode and int(fields[2], 16) == 0:
-                return int(fields[0].split("-")[0], 16)
+                return int(fields[0].split("-")[0], 16) - first_address(folder / "exe")
         return 0
 
     @staticmethod
@@ -77,6 +85,21 @@ class ProcFs:
         except OSError:
             pass  # deleted or replaced since it started: the link still opens the file that runs
         return str(folder / "exe")
+
+
+def first_address(file: Path) -> int:
+    """The virtual address that an ELF file asks for its first byte: p_vaddr - p_offset of its first PT_LOAD."""
+    with file.open("rb") as elf:
+        header = elf.read(ELF64_HEADER.size)
+        if len(header) < ELF64_HEADER.size or header[:5] != b"\x7fELF\x02":
+            return 0
+        _, table, entry_size, count = ELF64_HEADER.unpack(header)
+        for index in range(count):
+            elf.seek(table + index * entry_size)
+            kind, offset, address = ELF64_SEGMENT.unpack(elf.read(ELF64_SEGMENT.size))
+            if kind == PT_LOAD:
+                return int(address - offset)
+    return 0
 
 
 def start_time(folder: Path) -> int:

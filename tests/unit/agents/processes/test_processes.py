@@ -1,10 +1,11 @@
 """Processes are chosen by what the target says, all of it, and never by guess."""
 
+import struct
 from pathlib import Path
 
 import pytest
 
-from agents.processes.model import NoProcess, NoProcessReason
+from agents.processes.model import NoProcess, NoProcessReason, Process
 from agents.processes.proc import ProcFs
 from agents.processes.service import MAX_PROCESSES, choose
 from language.model import TargetSpec
@@ -87,3 +88,17 @@ def test_a_pid_that_was_used_again_is_another_process(proc, tmp_path):
 def test_a_zombie_is_not_a_process_to_probe(proc):
     (proc / "10" / "stat").write_text("10 (x) " + " ".join(["Z", *["0"] * 18, "100", "0"]))
     assert ProcFs(proc).find(10) is None
+
+
+def test_the_load_bias_is_what_is_added_to_the_file_s_own_addresses(tmp_path):
+    """Go's linker lets a position-independent executable begin at 0x400000, most others begin at 0."""
+    write_process(tmp_path, 5, "/srv/pie")
+    segment = struct.pack("<IIQQ", 6, 4, 64, 0x400040), struct.pack("<IIQQ", 1, 5, 0, 0x400000)
+    elf = b"\x7fELF\x02".ljust(32, b"\0") + struct.pack("<Q14xHH", 64, 24, 2)
+    exe = tmp_path / "5" / "exe"
+    exe.unlink()
+    exe.write_bytes(elf.ljust(64, b"\0") + b"".join(segment))
+    inode = exe.stat().st_ino
+    (tmp_path / "5" / "maps").write_text(f"7f0000000000-7f0000001000 r-xp 00000000 00:00 {inode} /srv/pie\n")
+    process = Process(5, 1, "/srv/pie", "/srv/pie", "pie", "")
+    assert ProcFs(tmp_path).load_bias(process) == 0x7F0000000000 - 0x400000
