@@ -10,14 +10,15 @@ The program goes to `agents.runtime.service.arm`, its layout to `agents.decoding
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
 from agents.absence import Reason
 from agents.binaries.model import ResolvedProbe
-from agents.compiler import bind, emit, predicate
+from agents.compiler import bind, emit, explain, predicate
 from agents.compiler.access import Value
+from agents.compiler.explain import Explanation
 from agents.compiler.model import (
     CONTROL_SIZE,
     BpfProgram,
@@ -59,6 +60,23 @@ def compile_probe(resolved: ResolvedProbe, request: CompileRequest, *, sleepable
     )
     fault = Reason.BAD_ADDRESS if sleepable else Reason.NOT_RESIDENT
     return BpfProgram(programs, _maps(planned), replace(planned.layout, fault=fault), sleepable)
+
+
+def explain_captures(resolved: ResolvedProbe, request: CompileRequest) -> tuple[Explanation, ...]:
+    """One for each capture, in order. What cannot be bound says why in `refused`; what fits together, what is absent.
+
+    Raises CannotCompile for what concerns no single capture: the predicate, the limits, the size of all together.
+    """
+    bound = explain.refusals(resolved, request)
+    good = tuple(c for c, said in zip(request.captures, bound, strict=True) if said.refused is None)
+    planned = plan_probe(resolved, replace(request, captures=good))
+    readable = {each.column: each for each in explain.explanations(planned)}
+    return tuple(readable.get(each.column, each) for each in bound)
+
+
+def dump(resolved: ResolvedProbe, request: CompileRequest, *, sleepable: bool = True) -> Iterator[str]:
+    """The plan after each pass as lines of text. Raises CannotCompile."""
+    yield from explain.dump(resolved, request, plan_probe(resolved, request), sleepable=sleepable)
 
 
 def plan_probe(resolved: ResolvedProbe, request: CompileRequest) -> Plan:
