@@ -1,0 +1,42 @@
+"""Run every figure, print the table, write bench/out/results.json. `python -m bench [NAME...]` runs some of them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from rich.console import Console
+
+from bench import arm_time, events, probed_call, resolve_time
+from bench.figure import Figure, keep, show
+
+SCRIPTS: Final[dict[str, Callable[[], list[Figure]]]] = {
+    "probed_call_c": probed_call.measure_c,
+    "probed_call_go": probed_call.measure_go,
+    "events": events.measure,
+    "arm": arm_time.measure,
+    "resolve": resolve_time.measure,
+}
+
+
+def main(wanted: Sequence[str]) -> int:
+    talk = Console(stderr=True)
+    unknown = [name for name in wanted if name not in SCRIPTS]
+    if unknown:
+        talk.print(f"no figure is called {', '.join(unknown)}; there are {', '.join(SCRIPTS)}")
+        return 2
+    figures: list[Figure] = []
+    for name in wanted or SCRIPTS:
+        start = time.monotonic()
+        figures += SCRIPTS[name]()
+        talk.print(f"{name}: {time.monotonic() - start:.0f} s")
+    show(figures, Console())
+    if not wanted:
+        keep(figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,3 @@
+module probegate.test/bench/calls
+
+go 1.21
