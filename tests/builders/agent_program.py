@@ -70,6 +70,16 @@ class Process:
             lines.extend(iter(pipe.readline, ""))
 
 
+def loaded_by(pid: int) -> set[int]:
+    """Ids of the BPF programs that a process holds: the kernel says so beside each of its descriptors."""
+    found = set()
+    for each in Path(f"/proc/{pid}/fdinfo").iterdir():
+        fields = dict(line.split(":", 1) for line in each.read_text().splitlines() if ":" in line)
+        if "prog_id" in fields and "prog_tag" in fields:
+            found.add(int(fields["prog_id"]))
+    return found
+
+
 @contextmanager
 def running(command: Sequence[str], env: dict[str, str] | None = None) -> Iterator[Process]:
     process = Process(command, env)

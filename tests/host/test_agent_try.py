@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from agents.runtime import inventory
-from tests.builders.agent_program import PACKAGE, SUM, agent, agent_command, agent_environment, calls, run_agent, shop
+from tests.builders.agent_program import (
+    PACKAGE,
+    SUM,
+    agent,
+    agent_command,
+    agent_environment,
+    calls,
+    loaded_by,
+    run_agent,
+    shop,
+)
 
 pytestmark = [pytest.mark.host, pytest.mark.xdist_group("host")]
 
@@ -205,7 +215,8 @@ def test_an_executable_means_all_its_processes(template):
 def test_ctrl_c_ends_it_cleanly_and_leaves_nothing_in_the_kernel(template):
     with shop() as program, agent("try", str(template), "--pid", str(program.pid)) as tracer:
         tracer.until(lambda: len(tracer.out) > 5)
-        loaded = {each.id for each in inventory.programs()}
+        loaded = loaded_by(tracer.pid)
+        assert loaded
         tracer.stop(signal.SIGINT)
         assert tracer.ended() == 0
         assert_adds_up(last("".join(tracer.err)))
@@ -218,7 +229,8 @@ def test_ctrl_c_ends_it_cleanly_and_leaves_nothing_in_the_kernel(template):
 def test_sigkill_leaves_nothing_in_the_kernel(template):
     with shop() as program, agent("try", str(template), "--pid", str(program.pid)) as tracer:
         tracer.until(lambda: tracer.out)
-        loaded = {each.id for each in inventory.programs()}
+        loaded = loaded_by(tracer.pid)
+        assert loaded
         tracer.stop(signal.SIGKILL)
         tracer.ended()
         tracer.until(lambda: not inventory.remaining(loaded), 5)
