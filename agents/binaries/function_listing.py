@@ -17,10 +17,10 @@ from agents.binaries.function_names import NamedFunction, readable
 from agents.binaries.model import FunctionSummary, Language
 from agents.binaries.open_binary import OpenBinary
 from agents.binaries.probed_function import ProbedFunction
+from agents.binaries.type_names import type_name
 
 MAX_LISTED: Final = 10_000  # rows of one answer
 MAX_PATTERN: Final = 1000
-MAX_TYPE_NAME: Final = 32  # const pointer to a pointer to ...
 
 _SUBPROGRAM: Final = frozenset({dw.TAG_SUBPROGRAM})
 
@@ -85,32 +85,3 @@ def _summary(binary: OpenBinary, named: NamedFunction, at: tuple[Unit, Entry] | 
         results.append(("", type_name(debug, returned)))
     copies = len(inlined_copies(debug, entry))
     return FunctionSummary(named.name, function.file, function.line, tuple(arguments), tuple(results), copies, language)
-
-
-_DECORATED: Final = {
-    dw.TAG_POINTER_TYPE: "{} *", dw.TAG_REFERENCE_TYPE: "{} &", dw.TAG_RVALUE_REFERENCE_TYPE: "{} &&",
-    dw.TAG_CONST_TYPE: "const {}", dw.TAG_VOLATILE_TYPE: "volatile {}", dw.TAG_RESTRICT_TYPE: "{}", dw.TAG_ATOMIC_TYPE: "_Atomic {}",
-}  # fmt: skip
-
-
-def type_name(debug: DebugInformation, offset: int | None, nesting: int = 0) -> str:
-    """A type as its language's programmers write it, near enough to recognise it."""
-    if offset is None:
-        return "void"
-    if nesting > MAX_TYPE_NAME:
-        return "…"
-    entry = debug.entry_at(offset)
-    if entry.name and not entry.name.startswith(".param"):
-        return entry.name
-    inner = type_name(debug, entry.number(dw.AT_TYPE), nesting + 1)
-    if entry.tag in _DECORATED:
-        return _DECORATED[entry.tag].format(inner)
-    if entry.tag == dw.TAG_ARRAY_TYPE:
-        return f"{inner}[]"
-    return inner if entry.tag == dw.TAG_TYPEDEF else f"<unnamed {_kind(entry)}>"
-
-
-def _kind(entry: Entry) -> str:
-    return {dw.TAG_STRUCTURE_TYPE: "struct", dw.TAG_UNION_TYPE: "union", dw.TAG_ENUMERATION_TYPE: "enum"}.get(
-        entry.tag, "type"
-    )

@@ -1,0 +1,155 @@
+"""Find a C, C++ or Rust function by the name that its programmers use: shop::Order::total, shapes::run, hidden.
+
+In come debug information and a name, out come definitions with their qualified names. Symbols are mangled, so the names
+are put together from the scopes that debug entries stand in; only units that mention the last part of the name are read.
+Rust's `{impl#0}` scopes are left out, and template arguments may be. Parameter types in parentheses choose an overload.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from agents.binaries import dwarf_constants as dw
+from agents.binaries.dwarf_entries import DebugInformation, Entry, Unit
+from agents.binaries.dwarf_lists import ranges
+from agents.binaries.function_entries import attribute, origins, type_of
+from agents.binaries.function_names import SHOWN
+from agents.binaries.model import Unresolved, UnresolvedReason
+from agents.binaries.type_names import type_name
+
+MAX_DEFINITIONS: Final = 10_000  # functions of one name: overloads and instances of a template
+MAX_HITS: Final = 100_000  # places in .debug_str where a name occurs
+
+_SCOPES: Final = frozenset(
+    {
+        dw.TAG_SUBPROGRAM,
+        dw.TAG_NAMESPACE,
+        dw.TAG_STRUCTURE_TYPE,
+        dw.TAG_CLASS_TYPE,
+        dw.TAG_UNION_TYPE,
+        dw.TAG_ENUMERATION_TYPE,
+    }
+)
+_IMPL: Final = re.compile(r"\{impl#\d+\}::")
+
+
+@dataclass(frozen=True)
+class Definition:
+    name: str  # qualified
+    unit: Unit
+    entry: Entry
+    address: int | None  # None: only inlined
+
+
+def find_native(debug: DebugInformation, asked: str, path: str) -> Definition | None:
+    """The definition that `asked` means, None when there is none. Raises Unresolved: ambiguous."""
+    bare, _, parameters = asked.partition("(") if asked.endswith(")") else (asked, "", "")
+    found = [d for d in definitions(debug, _last(bare)) if _means(d.name, bare)]
+    exact = [d for d in found if _plain(d.name) == bare or d.name == bare]
+    found = exact or found
+    if parameters:
+        found = [d for d in found if _squeezed(signature(debug, d)) == _squeezed("(" + parameters)]
+    placed = list({d.address: d for d in found if d.address is not None}.values())
+    if len(placed) > 1:
+        shown = ", ".join(sorted(f"{d.name}{signature(debug, d)}" for d in placed)[:SHOWN])
+        raise Unresolved(
+            UnresolvedReason.AMBIGUOUS,
+            f"{asked!r} means {len(placed)} functions of {path}; name one of them in full: {shown}",
+        )
+    return placed[0] if placed else found[0] if found else None
+
+
+def definitions(debug: DebugInformation, last: str) -> Iterator[Definition]:
+    """Every function whose last name is `last`, template arguments aside; inlined ones too."""
+    for unit in _units_mentioning(debug, last):
+        for number, (offset, name) in enumerate(qualified_names(debug, unit).items()):
+            if number > MAX_DEFINITIONS * 100:
+                return
+            if _last(name) != last:
+                continue
+            entry = debug.entry(unit, offset)
+            covered = ranges(debug, entry)
+            if covered:
+                yield Definition(name, unit, entry, covered[0][0])
+            elif dw.AT_INLINE in entry.attributes:
+                yield Definition(name, unit, entry, None)
+
+
+def qualified_names(debug: DebugInformation, unit: Unit) -> dict[int, str]:
+    """Offset of each subprogram entry of a unit -> its name with its scopes."""
+    stack: list[tuple[int, str]] = []
+    own: dict[int, str] = {}
+    for offset, tag, depth in debug.walk(unit, _SCOPES):
+        entry = debug.entry(unit, offset)
+        while stack and stack[-1][0] >= depth:
+            stack.pop()
+        scope = "".join(name + "::" for _, name in stack if name)
+        own[offset] = _IMPL.sub("", scope + entry.name) if entry.name else ""
+        if tag != dw.TAG_SUBPROGRAM:
+            stack.append((depth, entry.name))
+    names: dict[int, str] = {}
+    for offset, name in own.items():
+        entry = debug.entry(unit, offset)
+        if entry.tag != dw.TAG_SUBPROGRAM:
+            continue
+        declared = next((own.get(each.offset) or each.name for each in reversed(list(origins(debug, entry)))), name)
+        names[offset] = declared or name
+    return names
+
+
+def signature(debug: DebugInformation, definition: Definition) -> str:
+    """(const shop::Order &, shop::Level): the parameters without `this`."""
+    texts: list[str] = []
+    for child in debug.children(definition.entry):
+        artificial = attribute(debug, child, dw.AT_ARTIFICIAL) if child.tag == dw.TAG_FORMAL_PARAMETER else None
+        if child.tag == dw.TAG_FORMAL_PARAMETER and artificial is None:
+            texts.append(type_name(debug, type_of(debug, child)))
+    return f"({', '.join(texts)})"
+
+
+def _units_mentioning(debug: DebugInformation, last: str) -> Iterator[Unit]:
+    """Names stand inline, or as offsets into .debug_str; a unit with indexed strings is always read."""
+    needles = [b"\0" + last.encode() + end for end in (b"\0", b"<")]
+    references = {
+        start.to_bytes(4, "little") for needle in needles for start in _starts(debug.sections(".debug_str"), needle)
+    }
+    inline = [last.encode() + b"\0", last.encode() + b"<"]
+    for unit in debug.units:
+        indexed = unit.version >= 5 and dw.AT_STR_OFFSETS_BASE in debug.top(unit).attributes
+        if indexed or any(debug.info.find(each, unit.first, unit.end) >= 0 for each in [*inline, *references]):
+            yield unit
+
+
+def _starts(strings: bytes, needle: bytes) -> Iterator[int]:
+    if strings.startswith(needle[1:]):
+        yield 0
+    at = -1
+    for _ in range(MAX_HITS):
+        at = strings.find(needle, at + 1)
+        if at < 0:
+            return
+        yield at + 1
+
+
+def _means(name: str, asked: str) -> bool:
+    """Whole parts from the right, template arguments optional."""
+    return any(each == asked or each.endswith("::" + asked) for each in (name, _plain(name)))
+
+
+def _plain(name: str) -> str:
+    """Without template arguments: shop::largest<int> -> shop::largest"""
+    previous = ""
+    while previous != name and not name.startswith("operator"):
+        previous, name = name, re.sub(r"<[^<>]*>", "", name)
+    return name
+
+
+def _last(name: str) -> str:
+    return _plain(name).rsplit("::", 1)[-1]
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"\s+", "", text)
