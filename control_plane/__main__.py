@@ -15,16 +15,25 @@ from typing import TypeVar
 import click
 
 from control_plane.bootstrap import Core, opened
+from control_plane.delivery.enrolment import Enrolment
+from control_plane.delivery.pki import BadAuthority
 from control_plane.foundation.errors import ProbegateError
 from control_plane.foundation.identifiers import TenantId
 from control_plane.http.asking_check import StartupError
 from control_plane.identity.issuer.embedded import EmbeddedIssuer
+from control_plane.masking.key_wrapping import BadWrappingKey
 from control_plane.policy.membership import MembershipService
+from control_plane.policy.model import Permission, Resource
+from control_plane.policy.roles import BadRoles
+from control_plane.policy.service import PolicyService
 from control_plane.serving import serve as run_server
 from control_plane.settings import BadSetting, Settings, read_settings
 from control_plane.signing.key_file import BadKeyFile
+from language import durations
+from language.errors import TemplateError
 
 T = TypeVar("T")
+_CANNOT_START = (ProbegateError, StartupError, BadKeyFile, BadWrappingKey, BadAuthority, BadRoles)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,8 +54,10 @@ def serve() -> None:
     settings = _settings()
     try:
         asyncio.run(run_server(settings))
-    except (StartupError, BadKeyFile) as problem:
+    except _CANNOT_START as problem:
         raise click.ClickException(str(problem)) from problem
+    except OSError as problem:
+        raise click.ClickException(f"{settings.http_listen} or {settings.grpc_listen}: {problem}") from problem
 
 
 @main.command()
@@ -139,6 +150,30 @@ def create_service_account(tenant_name: str, name: str, roles: tuple[str, ...]) 
     click.echo(f"{client_id} {secret}")
 
 
+@main.group("join-token")
+def join_token() -> None:
+    """Invitations for agents."""
+
+
+@join_token.command("create")
+@click.argument("tenant_name", metavar="TENANT")
+@click.option("--uses", default=1, show_default=True, help="How many hosts may join with it.")
+@click.option("--ttl", default="10m", show_default=True, help="How long it is good for.")
+def create_join_token(tenant_name: str, uses: int, ttl: str) -> None:
+    """Print a token for `probegate-agent run --join-token`; it is shown once."""
+    try:
+        life = durations.parse(ttl)
+    except (TemplateError, ValueError) as problem:
+        raise click.BadParameter(str(problem), param_hint="--ttl") from problem
+
+    async def mint(core: Core) -> str:
+        resource = Resource(TenantId(tenant_name), "agent", "*")
+        grant = await core.provision.get(PolicyService).unsafe_operator_grant(Permission.AGENT_JOIN, resource)
+        return (await core.provision.get(Enrolment).mint(grant, life, uses)).token
+
+    click.echo(_with_core(mint))
+
+
 def _with_core(do: Callable[[Core], Awaitable[T]]) -> T:
     settings = _settings()
 
@@ -148,7 +183,7 @@ def _with_core(do: Callable[[Core], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(run())
-    except (ProbegateError, StartupError, BadKeyFile) as problem:
+    except _CANNOT_START as problem:
         raise click.ClickException(str(problem)) from problem
 
 

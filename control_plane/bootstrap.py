@@ -6,18 +6,33 @@ What leaves is a `Server`: the app, the services by type, and what runs beside t
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from control_plane.audit import routes as audit_routes
 from control_plane.audit.reading import AuditReading
 from control_plane.audit.service import AuditLog
+from control_plane.console import pages, sign_in
+from control_plane.delivery import routes as delivery_routes
+from control_plane.delivery.deliveries import Deliveries
+from control_plane.delivery.embedded_redis import EmbeddedRedis
+from control_plane.delivery.enrolment import Enrolment
+from control_plane.delivery.feed import Feeds
+from control_plane.delivery.gateway import Gateway
+from control_plane.delivery.identification import Identification
+from control_plane.delivery.pki import CertificateAuthority, load_or_create
+from control_plane.delivery.pulse import Pulse
+from control_plane.delivery.redis_store import RedisStore
+from control_plane.delivery.server import GatewayServer
+from control_plane.delivery.service import Fleet
+from control_plane.delivery.session import Exchange
+from control_plane.delivery.switchboard import Switchboard
 from control_plane.foundation.clock import Clock, SystemClock
 from control_plane.foundation.database import Database
 from control_plane.foundation.provision import Provision
@@ -35,16 +50,31 @@ from control_plane.policy import routes as policy_routes
 from control_plane.policy.membership import MembershipService
 from control_plane.policy.roles import read_roles
 from control_plane.policy.service import PolicyService
+from control_plane.records import routes as records_routes
+from control_plane.records.arrivals import Arrivals
+from control_plane.records.exports import RecordExports
+from control_plane.records.intake import RecordIntake
+from control_plane.records.live import LiveRecords
+from control_plane.records.service import RecordService
+from control_plane.records.tracepoint_directory import TracepointTables
 from control_plane.settings import Settings
 from control_plane.signing.key_file import KeyFile
+from control_plane.signing.service import Signer
 from control_plane.templates import routes as templates_routes
 from control_plane.templates.reading import TemplateReading
 from control_plane.templates.service import TemplateService
+from control_plane.tracepoints import routes as tracepoints_routes
+from control_plane.tracepoints.reading import TracepointReading
+from control_plane.tracepoints.reports import AgentReports
+from control_plane.tracepoints.service import Path, TracepointService
+from control_plane.tracepoints.upkeep import Upkeep
 from language.masking_rules import load_rules
 
+Work = tuple[str, Callable[[], Coroutine[Any, Any, None]]]
 AUDIT_KEY: Final = "audit-ed25519.key"
+SPEC_KEY: Final = "spec-ed25519.key"
 WRAPPING_KEY: Final = "masking-wrap.key"
-PLATFORM_RULES: Final = Path(__file__).resolve().parents[1] / "policies" / "masking" / "platform.yaml"
+PLATFORM_RULES: Final = pathlib.Path(__file__).resolve().parents[1] / "policies" / "masking" / "platform.yaml"
 
 
 @dataclass(frozen=True)
@@ -56,6 +86,7 @@ class Core:
     database: Database
     audit: AuditLog
     provision: Provision
+    authority: CertificateAuthority
     http: httpx.AsyncClient
 
 
@@ -65,8 +96,8 @@ class Server:
 
     settings: Settings
     app: FastAPI
-    provision: Provision
-    work: tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...]
+    gateway: GatewayServer
+    work: tuple[Work, ...]
 
 
 @asynccontextmanager
@@ -81,9 +112,11 @@ async def opened(settings: Settings) -> AsyncIterator[Core]:
         clock = SystemClock()
         audit = AuditLog(database, clock, KeyFile(settings.keys / AUDIT_KEY).load_or_create())
         http = await stack.enter_async_context(httpx.AsyncClient())
-        core = Core(settings, clock, database, audit, Provision(), http)
+        authority = load_or_create(settings.state / "pki", clock)
+        core = Core(settings, clock, database, audit, Provision(), authority, http)
         core.provision.add(Database, database)
         core.provision.add(AuditReading, AuditReading(database, audit))
+        core.provision.add(Enrolment, Enrolment(database, audit, clock, authority))
         _add_identity(core)
         _add_policy(core)
         yield core
@@ -91,20 +124,66 @@ async def opened(settings: Settings) -> AsyncIterator[Core]:
 
 @asynccontextmanager
 async def built(settings: Settings) -> AsyncIterator[Server]:
-    """Everything, built and open; closed in reverse order when the block ends. Raises StartupError and what `opened` raises."""
-    async with opened(settings) as core:
+    """Everything, built and open; closed in reverse order when the block ends.
+
+    Raises StartupError and what `opened` raises; DependencyUnavailable when Redis cannot be started.
+    """
+    async with opened(settings) as core, AsyncExitStack() as stack:
+        wrapper = KeyWrapper(load_or_make_wrapping_key(settings.keys / WRAPPING_KEY))
+        signer = Signer(KeyFile(settings.keys / SPEC_KEY).load_or_create())
+        work: list[Work] = [("audit checkpoints", core.audit.keep_signing)]
+
+        redis_url = settings.redis_url
+        if redis_url is None:
+            redis = EmbeddedRedis(settings.state / "redis")
+            await redis.start()
+            stack.push_async_callback(redis.stop)
+            work.append(("embedded redis", redis.run))
+            redis_url = redis.url
+        store = RedisStore(redis_url, core.clock)
+        stack.push_async_callback(store.close)
+
+        switchboard = Switchboard()
+        identification = Identification(core.database, core.clock)
         _add_templates(core)
-        _add_masking(core)
-        routers = [
-            policy_routes.router,
-            templates_routes.router,
-            masking_routes.router,
-            audit_routes.router,
-        ]
-        if settings.embedded_issuer:
-            routers.append(issuer_routes.router)
-        work = (("audit checkpoints", core.audit.keep_signing),)
-        yield Server(settings, create_app(core.provision, routers, https=settings.https), core.provision, work)
+        _add_masking(core, wrapper)
+        _add_fleet(core, switchboard, identification)
+        _add_tracepoints(core, signer, store, wrapper)
+        intake = _add_records(core)
+
+        exchange = Exchange(
+            feeds=Feeds(store, signer.public_keys, core.clock),
+            pulse=Pulse(core.database, store),
+            deliveries=Deliveries(core.database, core.audit, core.clock),
+            switchboard=switchboard,
+            identification=identification,
+            statuses=AgentReports(core.database, core.audit, core.clock, store),
+            clock=core.clock,
+            lease=settings.lease,
+            verification_keys=tuple(signer.verification_keys()),
+        )
+        gateway = Gateway(exchange, core.provision.get(Enrolment), identification, core.authority, intake)
+        grpc = GatewayServer(gateway, exchange.feeds, core.authority, core.clock, (settings.grpc_listen.host,))
+        upkeep = Upkeep(core.database, core.audit, core.clock, store, signer, wrapper)
+        work += [("agents' gateway", grpc.run), ("tracepoints", upkeep.keep_up)]
+
+        app = create_app(core.provision, _routers(settings), https=settings.https)
+        yield Server(settings, app, grpc, tuple(work))
+
+
+def _routers(settings: Settings) -> list[APIRouter]:
+    routers = [
+        policy_routes.router,
+        templates_routes.router,
+        masking_routes.router,
+        delivery_routes.router,
+        tracepoints_routes.router,
+        records_routes.router,
+        audit_routes.router,
+    ]
+    if settings.embedded_issuer:  # the console signs people in there
+        routers += [issuer_routes.router, sign_in.router, pages.router]
+    return routers
 
 
 def _add_identity(core: Core) -> None:
@@ -142,7 +221,33 @@ def _add_templates(core: Core) -> None:
     core.provision.add(TemplateReading, TemplateReading(core.database))
 
 
-def _add_masking(core: Core) -> None:
+def _add_masking(core: Core, wrapper: KeyWrapper) -> None:
     platform = load_rules(PLATFORM_RULES.read_text(encoding="utf-8"))
-    wrapper = KeyWrapper(load_or_make_wrapping_key(core.settings.keys / WRAPPING_KEY))
     core.provision.add(MaskingService, MaskingService(core.database, core.audit, core.clock, platform, wrapper))
+
+
+def _add_fleet(core: Core, switchboard: Switchboard, identification: Identification) -> None:
+    core.provision.add(Fleet, Fleet(core.database, core.audit, core.clock, switchboard, identification))
+
+
+def _add_tracepoints(core: Core, signer: Signer, store: RedisStore, wrapper: KeyWrapper) -> None:
+    path = Path(
+        templates=core.provision.get(TemplateService),
+        masking=core.provision.get(MaskingService),
+        fleet=core.provision.get(Fleet),
+        signer=signer,
+        store=store,
+        wrapper=wrapper,
+    )
+    service = TracepointService(core.database, core.audit, core.clock, path, core.settings.max_ttl)
+    core.provision.add(TracepointService, service)
+    core.provision.add(TracepointReading, TracepointReading(core.database))
+
+
+def _add_records(core: Core) -> RecordIntake:
+    tracepoints, arrivals = TracepointTables(), Arrivals()
+    records = RecordService(core.database, core.audit, tracepoints)
+    core.provision.add(RecordService, records)
+    core.provision.add(LiveRecords, LiveRecords(records, arrivals, core.clock))
+    core.provision.add(RecordExports, RecordExports(core.database, records))
+    return RecordIntake(core.database, core.clock, tracepoints, arrivals)

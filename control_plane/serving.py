@@ -38,12 +38,12 @@ async def serve(settings: Settings) -> None:
 
 
 async def _run(server: Server) -> None:
-    listen = server.settings.http_listen
+    settings = server.settings
     http = _Http(
         uvicorn.Config(
             server.app,
-            host=listen.host,
-            port=listen.port,
+            host=settings.http_listen.host,
+            port=settings.http_listen.port,
             log_level=logging.WARNING,
             access_log=False,
             server_header=False,
@@ -56,25 +56,27 @@ async def _run(server: Server) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(http.serve(), name="http")
-        background = [tasks.create_task(start(), name=name) for name, start in server.work]
-        tasks.create_task(_announce(http, server), name="announce")
-        stopping = tasks.create_task(stop.wait(), name="signal")
-        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stop.set()
-        http.should_exit = True
-        await asyncio.wait((serving,))
-        for task in background:
-            task.cancel()
+    await server.gateway.start(settings.grpc_listen.host, settings.grpc_listen.port)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(http.serve(), name="http")
+            background = [tasks.create_task(start(), name=name) for name, start in server.work]
+            tasks.create_task(_announce(http, settings), name="announce")
+            stopping = tasks.create_task(stop.wait(), name="signal")
+            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            http.should_exit = True
+            await asyncio.wait((serving,))
+            for task in (*background, stopping):
+                task.cancel()
+    finally:
+        await server.gateway.stop()
 
 
-async def _announce(http: _Http, server: Server) -> None:
+async def _announce(http: _Http, settings: Settings) -> None:
     while not http.started:
         if http.should_exit:
             return
         await asyncio.sleep(0.02)
-    settings = server.settings
     print(
         f"probegate-server: {settings.public_url} for people, {settings.grpc_listen} for agents",
         file=sys.stderr,

@@ -112,6 +112,18 @@ class Identity:
             await self._audit.append(session, _PLATFORM_LOG, event)
 
 
+def unsafe_operator() -> Principal:
+    """The person at the server's own shell. No issuer vouched for them: they hold the keys of the embedded one."""
+    return Principal(
+        issuer="system",
+        subject="operator",
+        kind=PrincipalKind.PERSON,
+        display_name="operator at the server's shell",
+        authenticated_at=None,
+        scopes=frozenset(),
+    )
+
+
 def _principal(token: VerifiedToken) -> Principal:
     # RFC 9068, section 2.2: a token that no person stands behind names the client as its subject.
     kind = PrincipalKind.SERVICE if token.client and token.client == token.subject else PrincipalKind.PERSON

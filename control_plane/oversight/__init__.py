@@ -1,1 +1,0 @@
-"""TODO: the owner of this folder writes what comes before and after."""
