@@ -34,7 +34,10 @@ def load(text: str) -> Script:
     source = Source(text)
     reader = _Reader(source)
     for statement in source.tree.body:
-        reader.statement(statement)
+        try:
+            reader.statement(statement)
+        except RecursionError:
+            source.refuse(statement, "this is nested too deeply to be read")
     script = Script(tuple(reader.deployments), tuple(reader.deletions), tuple(reader.displays))
     if not (script.templates or script.deletions or script.displays):
         raise TemplateError("the script does nothing: it deploys no tracepoint, deletes none and shows no table")

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from typing import Final
 
 from language.model import At, Position
 from language.pxl_source import Source
 from language.script import Operation
+
+MAX_TEXT: Final = 4096  # characters of a joined string: joining a name to itself doubles it with every line
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,10 @@ class Names:
                 if isinstance(named, str | int):
                     return named
             case ast.BinOp(left=left, op=ast.Add(), right=right):
-                return self.text(left, what) + self.text(right, what)
+                joined = self.text(left, what) + self.text(right, what)
+                if len(joined) > MAX_TEXT:
+                    self._source.refuse(node, f"a string that is put together has at most {MAX_TEXT} characters")
+                return joined
             case _:
                 pass
         return self._source.refuse(node, f"{what} is a string or a number, or a name that stands for one")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,6 +27,7 @@ from language.errors import TemplateError
 from language.model import Template
 
 MAX_PAGE: Final = 200
+_CURSOR: Final = re.compile(r"([a-z0-9-]{1,63})/([0-9]{1,9})", re.ASCII)
 
 
 class TemplateReading:
@@ -200,7 +202,9 @@ def _sealed(row: TemplateVersionRow) -> str:
 
 def _opened(cursor: str) -> tuple[str, int]:
     try:
-        name, _, version = base64.urlsafe_b64decode(cursor[:200]).decode().partition("/")
-        return name, int(version)
-    except (binascii.Error, ValueError) as error:
-        raise Invalid("the cursor is not one of ours: take `next` of the page before, as it is") from error
+        opened = _CURSOR.fullmatch(base64.urlsafe_b64decode(cursor[:200]).decode())
+    except (binascii.Error, ValueError):
+        opened = None
+    if opened is None:
+        raise Invalid("the cursor is not one of ours: take `next` of the page before, as it is")
+    return opened[1], int(opened[2])

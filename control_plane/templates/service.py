@@ -339,4 +339,6 @@ def _fresh(version: TemplateVersion, if_match: str | None) -> None:
 def _text(text: str, what: str) -> str:
     if len(text) > MAX_MESSAGE:
         raise Invalid(f"{what} has at most {MAX_MESSAGE} characters, {len(text)} came")
+    if "\x00" in text:
+        raise Invalid(f"{what} holds a NUL character, which no database keeps")
     return text.strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,6 +22,7 @@ from control_plane.tracepoints.tables import TracepointAgentRow, TracepointRow
 from language.model import TargetSpec
 
 MAX_PAGE: Final = 200
+_ID: Final = re.compile(r"tp_[0-9a-f]{24}", re.ASCII)
 
 
 class TracepointReading:
@@ -151,8 +153,8 @@ def _opened(cursor: str) -> tuple[datetime, str]:
     try:
         moment, _, identifier = base64.urlsafe_b64decode(cursor[:200]).decode().partition(" ")
         when = datetime.fromisoformat(moment)
-    except (binascii.Error, ValueError) as error:
-        raise Invalid("the cursor is not one of ours: take `next` of the page before, as it is") from error
-    if when.tzinfo is None:
+    except (binascii.Error, ValueError):
+        when, identifier = None, ""
+    if when is None or when.tzinfo is None or not _ID.fullmatch(identifier):
         raise Invalid("the cursor is not one of ours: take `next` of the page before, as it is")
     return when, identifier
