@@ -5,6 +5,7 @@
     applying     which rule holds at which path, type and kind
     cuts         which values were cut, from `_cut`
     texts        distinct strings -> what may be shown of them; `detectors` find, `tails` hide what a cut began
+    json_texts   what decoding wrote as JSON (interface values, variants), value by value
     numbers      integers through numpy gates
     actions      the fixed words, the last four characters, the tenant's HMAC
 

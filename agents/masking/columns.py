@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from agents.masking import actions, numbers, texts
 from agents.masking.applying import ColumnRules, Decision, stricter
 from agents.masking.cuts import Cut, cut_values
+from agents.masking.json_texts import JsonMasker
 from agents.masking.shapes import clean, constant, list_entries, map_entries, null_flags, struct_of
 from language.masking import Action
 
@@ -49,9 +50,15 @@ class Place:
     type_name: str
     outer: Decision
     rows: npt.NDArray[np.int64]
+    is_json: bool = False  # its texts are JSON values
 
-    def inside(self, name: str, type_name: str, outer: Decision) -> Place:
-        return replace(self, path=(*self.path, name), type_name=type_name, outer=outer)
+    def inside(self, part: pa.Field) -> Place:
+        """A field of the struct that stands here."""
+        return replace(self.of(part), path=(*self.path, part.name))
+
+    def of(self, part: pa.Field, rows: npt.NDArray[np.int64] | None = None) -> Place:
+        """The same names, but the array of this field: a list's items, an interface's value."""
+        return replace(self, type_name=type_name(part), is_json=is_json(part), rows=self.rows if rows is None else rows)
 
 
 class ColumnMasker:
@@ -61,9 +68,10 @@ class ColumnMasker:
         self._rules = rules
         self._cuts = cuts
 
-    def mask(self, array: pa.Array, type_name: str) -> pa.Array:
+    def mask(self, array: pa.Array, part: pa.Field) -> pa.Array:
+        """The column of this field, masked."""
         rows = np.arange(len(array), dtype=np.int64)
-        return self._mask(array, Place((), type_name, self._rules.outermost, rows))
+        return self._mask(array, Place((), type_name(part), self._rules.outermost, rows, is_json(part)))
 
     def _mask(self, array: pa.Array, place: Place) -> pa.Array:
         if len(place.path) > MAX_DEPTH:
@@ -79,8 +87,8 @@ class ColumnMasker:
             return self._struct(array, place)
         if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
             entries = list_entries(array)
-            item = replace(place, rows=np.repeat(place.rows, entries.lengths), type_name=_type_of(kind.value_field))
-            return entries.as_list(self._mask(entries.values, item))
+            item = place.of(kind.value_field, np.repeat(place.rows, entries.lengths))
+            return entries.as_list(self._mask(entries.values, item), kind.value_field)
         if pa.types.is_map(kind):
             return self._map(array, place)
         return self._leaf(array, place)
@@ -94,8 +102,7 @@ class ColumnMasker:
         if tuple(child.name for child in array.type) == _INTERFACE:
             return self._interface(array, place)
         children = [
-            self._mask(child, place.inside(part.name, _type_of(part), place.outer))
-            for part, child in zip(array.type, array.flatten(), strict=True)
+            self._mask(child, place.inside(part)) for part, child in zip(array.type, array.flatten(), strict=True)
         ]
         return struct_of(array, children)
 
@@ -103,10 +110,10 @@ class ColumnMasker:
         """A value with its type at run time: type rules look at that type, row by row; `value` adds no name."""
         types, values = array.flatten()
         decisions = self._by_name(types, lambda name: self._rules.for_type(place.outer, name))
-        named = self._rules.at(place.outer, (*place.path, "value"), _type_of(array.type.field(1)))
-        inner = replace(place, type_name=_type_of(array.type.field(1)))
-        shown = self._mask_by_decision(values, inner, [stricter(decision, named) for decision in decisions])
-        return struct_of(array, [self._mask(types, place.inside("type", "", place.outer)), shown])
+        value = place.of(array.type.field(1))
+        named = self._rules.at(place.outer, (*place.path, "value"), value.type_name)
+        shown = self._mask_by_decision(values, value, [stricter(decision, named) for decision in decisions])
+        return struct_of(array, [self._mask(types, place.inside(array.type.field(0))), shown])
 
     def _map(self, array: pa.Array, place: Place) -> pa.Array:
         """Keys are data too; and a key names its value, as a field's name does."""
@@ -114,9 +121,8 @@ class ColumnMasker:
         rows = np.repeat(place.rows, entries.lengths)
         keys, kind = entries.keys, array.type
         decisions = self._by_name(keys, lambda name: self._rules.at(place.outer, (*place.path, name), ""))
-        value = replace(place, rows=rows, type_name=_type_of(kind.item_field))
-        key = replace(place, rows=rows, type_name=_type_of(kind.key_field))
-        return entries.as_map(self._mask(keys, key), self._mask_by_decision(entries.values, value, decisions))
+        shown = self._mask_by_decision(entries.values, place.of(kind.item_field, rows), decisions)
+        return entries.as_map(self._mask(keys, place.of(kind.key_field, rows)), shown, kind)
 
     def _by_name(self, names: pa.Array, decide: Callable[[str], Decision]) -> list[Decision]:
         """The decision for each name of an array, made once for each distinct one."""
@@ -153,6 +159,8 @@ class ColumnMasker:
         if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
             array = pa.array([None if value is None else value.hex() for value in array.to_pylist()], pa.string())
         kind = _kind(array.type)
+        if place.is_json and kind == "string":
+            return self._json(array, place)
         decision = self._rules.for_kind(place.outer, kind)
         if decision.action in {Action.REDACT, Action.DROP}:
             return self._replaced(array, decision)
@@ -160,6 +168,14 @@ class ColumnMasker:
         masked = self._applied(array, decision.action, kind, cut)
         self.tally.add(decision, len(array) - array.null_count, masked.hidden)
         return masked.array
+
+    def _json(self, array: pa.Array, place: Place) -> pa.Array:
+        cut = cut_values(self._cuts, place.path, place.rows, inside=True)
+        masker = JsonMasker(self._rules)
+        masked = masker.mask(array, place.path, place.outer, cut)
+        for decision, values in masker.values.items():
+            self.tally.add(decision, values, masker.hidden[decision])
+        return masked
 
     def _applied(self, array: pa.Array, action: Action, kind: str, cut: npt.NDArray[np.bool_]) -> texts.Masked:
         match action:
@@ -192,9 +208,15 @@ def _as_text(array: pa.Array) -> pa.Array:
     return array.cast(pa.string())
 
 
-def _type_of(part: pa.Field) -> str:
+def type_name(part: pa.Field) -> str:
+    """The DWARF type that decoding noted; "" when it noted none."""
     name: bytes = (part.metadata or {}).get(b"type", b"")
     return name.decode("utf-8", "replace")
+
+
+def is_json(part: pa.Field) -> bool:
+    """Whether decoding wrote the column's texts as JSON (`agents.decoding.values.JSON_ENCODING`)."""
+    return (part.metadata or {}).get(b"encoding") == b"json"
 
 
 def _kind(kind: pa.DataType) -> str:

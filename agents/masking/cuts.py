@@ -47,9 +47,16 @@ def cuts_by_column(column: pa.Array | None, roots: dict[str, str]) -> dict[str, 
     return {name: tuple(cuts) for name, cuts in found.items()}
 
 
-def cut_values(cuts: Sequence[Cut], path: tuple[str, ...], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which of a leaf's values are cut: those of a row whose cut stands at the leaf's path or around it."""
-    affected = [cut.row for cut in cuts if path[: len(cut.path)] == cut.path]
+def cut_values(
+    cuts: Sequence[Cut], path: tuple[str, ...], rows: npt.NDArray[np.int64], *, inside: bool = False
+) -> npt.NDArray[np.bool_]:
+    """Which of a leaf's values are cut: those of a row whose cut stands at the leaf's path or around it.
+
+    With `inside` also those with a cut somewhere below: for texts that hold many values.
+    """
+    affected = [
+        cut.row for cut in cuts if path[: len(cut.path)] == cut.path or (inside and cut.path[: len(path)] == path)
+    ]
     return np.isin(rows, affected) if affected else np.zeros(len(rows), dtype=bool)
 
 

@@ -70,7 +70,7 @@ def _captured(
         return _hidden(part.name, array, FAILED, rule.action)
     try:
         masker = ColumnMasker(ColumnRules(rule), cuts.get(part.name, ()))
-        masked = masker.mask(array, (part.metadata or {}).get(b"type", b"").decode("utf-8", "replace"))
+        masked = masker.mask(array, part)
     except Exception as error:  # noqa: BLE001 -- whatever went wrong, its values must not be shown
         # Only the kind of error: its text may quote a value.
         log.error("column %s could not be masked (%s); its values are hidden", part.name, type(error).__name__)  # noqa: TRY400
@@ -121,4 +121,4 @@ def _safe_entries(array: pa.Array, name: str) -> pa.Array:
     elif not pa.types.is_integer(values.type):
         raise TypeError(f"expected lengths, got {values.type}")
     keys = pa.array([safe_path(key) for key in entries.keys.to_pylist()], pa.string())
-    return entries.as_map(keys, values)
+    return entries.as_map(keys, values, pa.map_(pa.string(), values.type))

@@ -26,11 +26,14 @@ class Entries:
     def offsets(self) -> pa.Array:
         return pa.array(np.concatenate(([0], np.cumsum(self.lengths))).astype(np.int32))
 
-    def as_list(self, values: pa.Array) -> pa.Array:
-        return pa.ListArray.from_arrays(self.offsets(), values, mask=self._mask())
+    def as_list(self, values: pa.Array, item: pa.Field) -> pa.Array:
+        """`item` is the old items' field: its metadata says how texts are to be read."""
+        return pa.ListArray.from_arrays(self.offsets(), values, pa.list_(_retyped(item, values)), mask=self._mask())
 
-    def as_map(self, keys: pa.Array, values: pa.Array) -> pa.Array:
-        return pa.MapArray.from_arrays(self.offsets(), keys, values, mask=self._mask())
+    def as_map(self, keys: pa.Array, values: pa.Array, kind: pa.MapType) -> pa.Array:
+        key = kind.key_field.with_type(keys.type)
+        masked = pa.map_(key, _retyped(kind.item_field, values))
+        return pa.MapArray.from_arrays(self.offsets(), keys, values, masked, mask=self._mask())
 
     def _mask(self) -> pa.Array | None:
         return pa.array(self.nulls) if self.nulls.any() else None
@@ -57,11 +60,14 @@ def map_entries(array: pa.Array) -> Entries:
 
 def struct_of(array: pa.Array, children: list[pa.Array]) -> pa.Array:
     """The struct array with other children, which may have other types."""
-    fields = [
-        field.with_type(child.type).with_nullable(nullable=True)
-        for field, child in zip(array.type, children, strict=True)
-    ]
+    if not children:
+        return array
+    fields = [_retyped(field, child) for field, child in zip(array.type, children, strict=True)]
     return pa.StructArray.from_arrays(children, fields=fields, mask=pa.array(null_flags(array)))
+
+
+def _retyped(field: pa.Field, array: pa.Array) -> pa.Field:
+    return field.with_type(array.type).with_nullable(nullable=True)
 
 
 def constant(array: pa.Array, word: str) -> pa.Array:

@@ -1,13 +1,14 @@
-"""Record batches -> rows as JSON objects, in the shape that `probegate-agent try` prints.
+"""Record batches -> rows as JSON objects, in the shape that `probegate-agent try` prints (`agents.decoding.rows`).
 
     {"time_": <unix ns>, "pid": .., "tid": .., "goid": ..?, "<column>": .., "_absent": {..}?, "_cut": {..}?}
 
-Integers stay exact, structs are objects, lists lists, maps objects when their keys are different texts and else lists
-of pairs, moments ISO 8601, and floats that JSON has no number for are their names.
+Integers stay exact, structs are objects, lists lists, maps lists of pairs, moments ISO 8601; floats that JSON has no
+number for are their names; texts that the agent marked as JSON (interface values, variants) are read.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
@@ -15,37 +16,39 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+MAX_JSON_DEPTH: Final = 64  # a value of an agent is a few levels deep; serialisers give up at some 200
 _PATHS: Final = frozenset({"_absent", "_cut"})
 
 
 def to_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     """One object a row, columns in their order; `_absent` and `_cut` only where they say something."""
-    names = batch.schema.names
-    columns = [_values(batch.column(i)) for i in range(len(names))]
+    fields = list(batch.schema)
+    columns = [column.to_pylist() for column in batch.columns]
     for cells in zip(*columns, strict=True):
-        yield {
-            name: cell
-            for name, cell in zip(names, cells, strict=True)
-            if not (name in _PATHS and not cell) and not (name == "goid" and cell is None)
-        }
+        row: dict[str, Any] = {}
+        for field, cell in zip(fields, cells, strict=True):
+            if field.name not in _PATHS:
+                row[field.name] = to_json(cell, field)
+            elif cell:
+                row[field.name] = dict(cell)
+        yield row
 
 
-def _values(array: pa.Array) -> list[Any]:
-    return [to_json(value, array.type) for value in array.to_pylist()]
-
-
-def to_json(value: Any, kind: pa.DataType) -> Any:
-    """One Arrow value as JSON can say it."""
-    if value is None or isinstance(value, bool | int | str):
+def to_json(value: Any, field: pa.Field) -> Any:
+    """One value of an Arrow field as JSON can say it."""
+    kind = field.type
+    if isinstance(value, str):
+        return _read(value) if (field.metadata or {}).get(b"encoding") == b"json" else value
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else _named(value)
-    if pa.types.is_struct(kind):
-        return {field.name: to_json(value[field.name], field.type) for field in kind}
-    if pa.types.is_map(kind):
-        return _map([(to_json(key, kind.key_type), to_json(item, kind.item_type)) for key, item in value])
+    if isinstance(value, dict):
+        return {part.name: to_json(value[part.name], part) for part in kind}
+    if isinstance(value, list) and pa.types.is_map(kind):
+        return [[to_json(key, kind.key_field), to_json(item, kind.item_field)] for key, item in value]
     if isinstance(value, list):
-        return [to_json(item, kind.value_type) for item in value]
+        return [to_json(item, kind.value_field) for item in value]
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, timedelta):
@@ -53,11 +56,18 @@ def to_json(value: Any, kind: pa.DataType) -> Any:
     return str(value)
 
 
-def _map(pairs: list[tuple[Any, Any]]) -> Any:
-    keys = [key for key, _ in pairs]
-    if all(isinstance(key, str) for key in keys) and len(set(keys)) == len(keys):
-        return dict(pairs)
-    return [list(pair) for pair in pairs]
+def _read(text: str) -> Any:
+    """Masking may have put a word in the place of the JSON: then it is just that word."""
+    try:
+        value = json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
+        return text
+    return text if _deeper(value, MAX_JSON_DEPTH) else value
+
+
+def _deeper(value: Any, most: int) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return most == 0 or any(_deeper(item, most - 1) for item in inside)
 
 
 def _named(value: float) -> str:

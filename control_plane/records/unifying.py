@@ -79,6 +79,6 @@ def _value(value: Any, kind: pa.DataType, target: pa.DataType) -> Any:
             for key, item in value
         ]
     if pa.types.is_string(target) and not isinstance(value, str):
-        shown = to_json(value, kind)
+        shown = to_json(value, pa.field("", kind))
         return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
     return value

@@ -1,11 +1,14 @@
 """Nothing of a column passes but through its rule, in whatever shape it comes."""
 
+import json
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.decoding.model import RecordBatch
+from agents.decoding.rows import to_rows
 from agents.masking.model import FieldRule, PathRule
 from agents.masking.service import mask
 from language.masking import Action
@@ -199,6 +202,80 @@ def test_a_maps_keys_are_masked_and_name_their_values():
     array = pa.array([[("password", "hunter2"), ("bob@example.com", "x")], None], pa.map_(pa.string(), pa.string()))
     values, _ = masked(array, rule(Action.DETECT, by_name("password", Action.DROP)))
     assert values == [[("password", "<DROPPED>"), ("<EMAIL>", "x")], None]
+
+
+def boxed(*pairs):
+    """A Go interface column as decoding makes it: the value is JSON text."""
+    fields = [pa.field("type", pa.string()), pa.field("value", pa.string(), metadata={"encoding": "json"})]
+    types, texts = [kind for kind, _ in pairs], [json.dumps(value) for _, value in pairs]
+    return pa.StructArray.from_arrays([pa.array(types), pa.array(texts)], fields=fields)
+
+
+def test_what_decoding_wrote_as_json_is_masked_value_by_value():
+    held = {
+        "Card": {"Number": "4111111111111111", "CVV": 123},
+        "n": 4111111111111111,
+        "msg": "no bob@example.com",
+        "ok": True,
+    }
+    values, result = masked(
+        boxed(("*shop.Order", held)),
+        rule(Action.DETECT, by_name("cvv", Action.DROP), by_name("card+number", Action.LAST4)),
+    )
+    assert json.loads(values[0]["value"]) == {
+        "Card": {"Number": "****1111", "CVV": "<DROPPED>"},
+        "n": "<CARD>",
+        "msg": "no <EMAIL>",
+        "ok": True,
+    }
+    assert {(receipt.rule, receipt.action): receipt.hidden for receipt in result.receipts} == {
+        ("platform:r", Action.DETECT): 2,
+        ("tenant:n", Action.DROP): 1,
+        ("tenant:n", Action.LAST4): 1,
+    }
+    assert dict(next(to_rows(result.columns))["c"])["value"]["n"] == "<CARD>"
+
+
+def test_json_is_still_marked_as_json_in_lists():
+    texts = pa.array(
+        [["340282366920938463463374607431768211455", "7"]],
+        pa.list_(pa.field("item", pa.string(), metadata={"encoding": "json"})),
+    )
+    _, result = masked(texts)
+    assert next(to_rows(result.columns))["c"] == [2**128 - 1, 7]
+
+
+def test_maps_in_json_are_pairs_whose_key_names_the_value():
+    values, _ = masked(
+        boxed(("map", [["password", "hunter2"], ["bob@example.com", "x"]])),
+        rule(Action.DETECT, by_name("password", Action.REDACT)),
+    )
+    assert json.loads(values[0]["value"]) == [["password", "<REDACTED>"], ["<EMAIL>", "x"]]
+
+
+def test_a_cut_anywhere_in_json_hides_the_tails_in_it():
+    array = boxed(("*errors.errorString", "mail bob"), ("*errors.errorString", "mail bob"))
+    values, _ = masked(array, cut=[{"c.value": 300}, {}])
+    assert [json.loads(value["value"]) for value in values] == ["mail <CUT>", "mail bob"]
+
+
+def test_interfaces_inside_json_have_types_too():
+    cards = PathRule("", "*.Card", Action.REDACT, "tenant:card")
+    values, _ = masked(
+        boxed(("*x", {"inner": {"type": "*shop.Card", "value": {"a": "x"}}})), rule(Action.DETECT, cards)
+    )
+    assert json.loads(values[0]["value"]) == {"inner": {"type": "*shop.Card", "value": "<REDACTED>"}}
+
+
+def test_text_that_is_no_json_after_all_hides_the_column():
+    array = pa.StructArray.from_arrays(
+        [pa.array(["{bob@example.com"])], fields=[pa.field("v", pa.string(), metadata={"encoding": "json"})]
+    )
+    assert masked(array, rule(Action.ALLOW))[0] == ["<UNSCANNED>"]
+
+
+def test_a_struct_without_fields_stays_one():
+    assert masked(pa.array([{}, None], pa.struct([])))[0] == [{}, None]
 
 
 def test_binary_values_become_masked_hex():

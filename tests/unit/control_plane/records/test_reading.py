@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from pyarrow import parquet
 
+from agents.decoding import rows as agents_rows
 from control_plane.foundation.audit_trail import AuditAction
 from control_plane.foundation.errors import AuditUnavailable, Denied, Invalid, NotFound
 from control_plane.foundation.provision import Provision
@@ -133,11 +134,32 @@ def test_values_become_json_exactly():
         "time_": 1,
         "goid": 7,
         "n": {"a": [2**63 - 1, None], "f": "NaN"},
-        "m": {"x": 1},
+        "m": [["x", 1]],
         "t": "2023-11-14T22:13:20+00:00",
         "_cut": {"m": 300},
     }
-    assert second == {"time_": 2, "n": None, "m": [["x", 1], ["x", 2]], "t": None}
+    assert second == {"time_": 2, "goid": None, "n": None, "m": [["x", 1], ["x", 2]], "t": None}
+
+
+def test_rows_look_as_the_agent_shows_them():
+    json_text = pa.field("value", pa.string(), metadata={"encoding": "json"})
+    boxes = pa.StructArray.from_arrays(
+        [pa.array(["*x", "*x"]), pa.array(['{"a":[1,null]}', "<REDACTED>"])],
+        fields=[pa.field("type", pa.string()), json_text],
+    )
+    absent = pa.array([[("b", "nil_pointer")], None], pa.map_(pa.string(), pa.string()))
+    arrays = [pa.array([1, 2], pa.int64()), boxes, pa.array([[1.5, math.inf], None]), absent]
+    fields = [pa.field(name, array.type) for name, array in zip(["time_", "b", "f", "_absent"], arrays, strict=True)]
+    batch = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+    assert list(to_rows(batch)) == list(agents_rows.to_rows(batch))
+    assert next(to_rows(batch))["b"] == {"type": "*x", "value": {"a": [1, None]}}
+
+
+def test_json_that_is_too_deep_stays_text():
+    deep = "[" * 200 + "]" * 200
+    field = pa.field("v", pa.string(), metadata={"encoding": "json"})
+    batch = pa.RecordBatch.from_arrays([pa.array([deep, "[[]]"])], schema=pa.schema([field]))
+    assert [row["v"] for row in to_rows(batch)] == [deep, [[]]]
 
 
 def test_batches_of_other_types_fit_one_schema():

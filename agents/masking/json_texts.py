@@ -1,0 +1,126 @@
+"""JSON texts of a column -> the same with every value inside masked by its own rule.
+
+Decoding writes what Arrow has no type for as JSON: values of Go interfaces, Rust variants, 128-bit integers. They are
+read, walked like structs and lists, and written again; a text that is no JSON raises, and its column is hidden.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from agents.masking import actions
+from agents.masking.applying import ColumnRules, Decision
+from agents.masking.detectors.cards import is_card
+from agents.masking.texts import shown_of
+from language.masking import Action
+
+CARD = "<CARD>"
+
+
+class JsonMasker:
+    """Counts, for each decision, the values it looked at and those it hid."""
+
+    def __init__(self, rules: ColumnRules) -> None:
+        self.values: Counter[Decision] = Counter()
+        self.hidden: Counter[Decision] = Counter()
+        self._rules = rules
+
+    def mask(self, texts: pa.Array, path: tuple[str, ...], outer: Decision, cut: npt.NDArray[np.bool_]) -> pa.Array:
+        """`cut` marks texts in which something is cut; then every text inside may be."""
+        pairs = zip(texts.to_pylist(), cut.tolist(), strict=True)
+        return pa.array(
+            [None if text is None else self._text(text, path, outer, cut=is_cut) for text, is_cut in pairs], pa.string()
+        )
+
+    def _text(self, text: str, path: tuple[str, ...], outer: Decision, *, cut: bool) -> str:
+        masked = self._value(json.loads(text), path, outer, cut=cut)
+        return json.dumps(masked, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+    def _value(self, value: Any, path: tuple[str, ...], outer: Decision, *, cut: bool) -> Any:
+        if value is None:
+            return None
+        decision = self._rules.at(outer, path, "")
+        if decision.action in {Action.REDACT, Action.DROP}:
+            return self._replaced(decision)
+        if isinstance(value, dict):
+            return self._object(value, path, decision, cut=cut)
+        if isinstance(value, list):
+            return [self._item(item, path, decision, cut=cut) for item in value]
+        return self._scalar(value, decision, cut=cut)
+
+    def _object(self, value: dict[str, Any], path: tuple[str, ...], outer: Decision, *, cut: bool) -> dict[str, Any]:
+        if value.keys() == {"type", "value"}:  # an interface inside: its value is at the same place
+            inner = self._rules.for_type(outer, str(value["type"]))
+            named = self._rules.at(inner, (*path, "value"), "")
+            return {
+                "type": self._value(value["type"], (*path, "type"), outer, cut=False),
+                "value": self._value(value["value"], path, named, cut=cut),
+            }
+        return {
+            shown_of(key, cut=False): self._value(item, (*path, key), outer, cut=cut) for key, item in value.items()
+        }
+
+    def _item(self, item: Any, path: tuple[str, ...], outer: Decision, *, cut: bool) -> Any:
+        """Maps are lists of pairs; a pair's key names its value, as a field's name does."""
+        if _is_pair(item):
+            return [
+                self._value(item[0], path, outer, cut=cut),
+                self._value(item[1], (*path, item[0]), outer, cut=cut),
+            ]
+        return self._value(item, path, outer, cut=cut)
+
+    def _scalar(self, value: str | float | bool, outer: Decision, *, cut: bool) -> Any:
+        kind = _kind(value)
+        decision = self._rules.for_kind(outer, kind)
+        if decision.action in {Action.REDACT, Action.DROP}:
+            return self._replaced(decision)
+        shown = self._shown(value, kind, decision.action, cut=cut)
+        self.values[decision] += 1
+        self.hidden[decision] += shown != value
+        return shown
+
+    def _shown(self, value: str | float | bool, kind: str, action: Action, *, cut: bool) -> Any:
+        match action:
+            case Action.ALLOW:
+                return value
+            case Action.DETECT if isinstance(value, str):
+                return shown_of(value, cut=cut)
+            case Action.DETECT if isinstance(value, bool):
+                return value
+            case Action.DETECT:
+                return CARD if value == int(value) and is_card(str(abs(int(value)))) else value
+            case Action.LAST4:
+                return actions.last4(_plain(value), cut=cut)
+            case Action.HASH if self._rules.tokens is not None:
+                return self._rules.tokens.token(kind, _plain(value), cut=cut)
+            case _:
+                raise ValueError(f"there is no way to do {action} on a {kind}")
+
+    def _replaced(self, decision: Decision) -> str:
+        self.values[decision] += 1
+        self.hidden[decision] += 1
+        return actions.DROPPED if decision.action is Action.DROP else actions.REDACTED
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, Sequence) and not isinstance(item, str) and len(item) == 2 and isinstance(item[0], str)
+
+
+def _kind(value: str | float | bool) -> str:
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, bool):
+        return "boolean"
+    return "integer" if isinstance(value, int) else "float"
+
+
+def _plain(value: str | float | bool) -> str:
+    """As Arrow casts it to text, so that tokens of both join."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
