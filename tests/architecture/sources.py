@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("language", "proto/wire", "agents", "control_plane", "client")
+LATE_IMPORTS = {"import_module", "spec_from_file_location"}
 
 
 @cache
@@ -29,6 +30,10 @@ def imports(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.split(".")[0]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LATE_IMPORTS:
+            yield from (
+                str(argument.value).split(".")[0] for argument in node.args if isinstance(argument, ast.Constant)
+            )
 
 
 def calls(tree: ast.Module) -> Iterator[str]:

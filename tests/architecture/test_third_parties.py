@@ -16,5 +16,3 @@ ADAPTERS = {
 @pytest.mark.parametrize(("name", "adapters"), ADAPTERS.items())
 def test_a_third_party_is_imported_by_its_adapter_only(name, adapters):
     assert {path for path, tree in modules().items() if name in set(imports(tree))} == adapters
-
-

@@ -17,11 +17,23 @@ def test_the_generated_code_is_what_the_proto_files_say(tmp_path):
         target = tmp_path / "wire" / "v1" / f"{name}.proto"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "proto" / "wire" / "v1" / f"{name}.proto", target)
-    command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", "--python_out=.", "--grpc_python_out=.", "--mypy_out=.", "--mypy_grpc_out=."]
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tools.protoc",
+        "-I.",
+        "--python_out=.",
+        "--grpc_python_out=.",
+        "--mypy_out=.",
+        "--mypy_grpc_out=.",
+    ]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(
         [*command, *(f"wire/v1/{name}.proto" for name in PROTOS)],
-        cwd=tmp_path, check=True, capture_output=True, env={**os.environ, "PATH": path},
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PATH": path},
     )
     for made in sorted((tmp_path / "wire" / "v1").iterdir()):
         committed = ROOT / "proto" / "wire" / "v1" / made.name
