@@ -54,7 +54,7 @@ class Move:
     """`mov` between a register and memory or a register: what a prologue does to arguments. Sizes in bytes."""
 
     size: int
-    source: Register | None
+    source: Register | Memory | None
     target: Register | Memory | None
     zero_extends: bool = False  # a 4 byte write clears the upper half of its register
 
@@ -73,6 +73,7 @@ class Instruction:
     pushes: Register | None
     move: Move | None
     stack_adjustment: int | None  # `sub rsp, n` and `add rsp, n`: -n, n
+    clips_bool: bool  # `and dl, 1`: a bool stays what it is
 
     @property
     def end(self) -> int:
@@ -156,6 +157,11 @@ def _instruction(each: Any, raw: bytes) -> Instruction:
         pushes,
         _move(each, operands),
         _adjustment(each, operands),
+        each.id == x86.X86_INS_AND
+        and operands[0].type == x86.X86_OP_REG
+        and operands[0].size == 1
+        and operands[1].type == x86.X86_OP_IMM
+        and operands[1].imm == 1,
     )
 
 
@@ -182,7 +188,8 @@ def _move(each: Any, operands: list[Any]) -> Move | None:
     if source.type == x86.X86_OP_REG and each.reg_name(source.reg) in {"ah", "bh", "ch", "dh"}:
         from_register = None
     if target.type == x86.X86_OP_REG:
-        return Move(target.size, from_register, _register(each.reg_name(target.reg)), target.size == 4)
+        loaded = _memory(each, source) if source.type == x86.X86_OP_MEM else from_register
+        return Move(target.size, loaded, _register(each.reg_name(target.reg)), target.size == 4)
     if target.type == x86.X86_OP_MEM:
         return Move(target.size, from_register, _memory(each, target))
     return None

@@ -72,12 +72,13 @@ def find(functions: Sequence[NamedFunction], asked: str, path: str) -> NamedFunc
 def nearest(functions: Sequence[NamedFunction], asked: str) -> str:
     """For the end of an error text: the names that are most like the one asked for."""
     tail, last = _tail(asked), _last_part(asked).lower()
-    package = tail.rpartition(".")[0]
+    separator = "::" if "::" in tail else "."
+    package = tail.rpartition(separator)[0]
     pool: dict[str, str] = {}  # what is compared -> the full name
     for function in functions:
         compared = _tail(readable(function.name))
         part = _last_part(compared).lower()
-        if (package and compared.startswith(package + ".")) or last in part or part[:2] == last[:2]:
+        if (package and compared.startswith(package + separator)) or last in part or part[:2] == last[:2]:
             pool.setdefault(compared, function.name)
             if len(pool) >= COMPARED:
                 break
@@ -131,5 +132,5 @@ def _last_part(name: str) -> str:
 
 
 def _tail(name: str) -> str:
-    """Without the path of its package: money.Sum"""
-    return name[name.rfind("/") + 1 :]
+    """Without the path of its package, or with the innermost scope only: money.Sum, Order::total"""
+    return "::".join(name[name.rfind("/") + 1 :].split("::")[-2:])

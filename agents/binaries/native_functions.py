@@ -38,6 +38,7 @@ from agents.binaries.model import (
     Unresolved,
     UnresolvedReason,
     Variable,
+    VariantPart,
 )
 from agents.binaries.native_types import STRUCTS, NativeTypes
 from agents.binaries.probed_function import Described, ProbedFunction, located
@@ -212,6 +213,10 @@ def _rust_result(types: NativeTypes, result: int) -> Location | Absent:
             type_id = read.members[0].type
             continue
         entry, _ = types.named(type_id)
+        if (
+            isinstance(read, VariantPart) and read.tag_offset == 0 and read.tag_size == size
+        ):  # Option<&T>: nil is the tag
+            return (Piece(0, size, InRegister(Register.RAX)),)
         if isinstance(read, Pointer) or (entry.tag == dw.TAG_ENUMERATION_TYPE and 0 < size <= 8):
             return (Piece(0, size or 8, InRegister(Register.RAX)),)
         if entry.tag == dw.TAG_BASE_TYPE and 0 < size <= 8:

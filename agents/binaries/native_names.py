@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agents.binaries import dwarf_constants as dw
@@ -21,6 +21,7 @@ from agents.binaries.model import Unresolved, UnresolvedReason
 from agents.binaries.type_names import type_name
 
 MAX_DEFINITIONS: Final = 10_000  # functions of one name: overloads and instances of a template
+MAX_NAMED: Final = 16 << 20  # bytes of .debug_info that an error text may cost: a second or two
 MAX_HITS: Final = 100_000  # places in .debug_str where a name occurs
 
 _SCOPES: Final = frozenset(
@@ -53,6 +54,8 @@ def find_native(debug: DebugInformation, asked: str, path: str) -> Definition | 
     if parameters:
         found = [d for d in found if _squeezed(signature(debug, d)) == _squeezed("(" + parameters)]
     placed = list({d.address: d for d in found if d.address is not None}.values())
+    if parameters and len(placed) == 1:
+        return replace(placed[0], name=f"{placed[0].name}{signature(debug, placed[0])}")
     if len(placed) > 1:
         shown = ", ".join(sorted(f"{d.name}{signature(debug, d)}" for d in placed)[:SHOWN])
         raise Unresolved(
@@ -100,6 +103,13 @@ def qualified_names(debug: DebugInformation, unit: Unit) -> dict[int, str]:
     return names
 
 
+def all_names(debug: DebugInformation) -> tuple[str, ...]:
+    """Every function's qualified name, for the nearest ones to one that is not there; none of a very large binary."""
+    if len(debug.info) > MAX_NAMED:
+        return ()
+    return tuple(dict.fromkeys(name for unit in debug.units for name in qualified_names(debug, unit).values() if name))
+
+
 def signature(debug: DebugInformation, definition: Definition) -> str:
     """(const shop::Order &, shop::Level): the parameters without `this`."""
     texts: list[str] = []
@@ -112,11 +122,9 @@ def signature(debug: DebugInformation, definition: Definition) -> str:
 
 def _units_mentioning(debug: DebugInformation, last: str) -> Iterator[Unit]:
     """Names stand inline, or as offsets into .debug_str; a unit with indexed strings is always read."""
-    needles = [b"\0" + last.encode() + end for end in (b"\0", b"<")]
-    references = {
-        start.to_bytes(4, "little") for needle in needles for start in _starts(debug.sections(".debug_str"), needle)
-    }
-    inline = [last.encode() + b"\0", last.encode() + b"<"]
+    inline = [last.encode() + b"\0", last.encode() + b"<"]  # linkers let a string begin inside another one
+    strings = debug.sections(".debug_str")
+    references = {start.to_bytes(4, "little") for needle in inline for start in _starts(strings, needle)}
     for unit in debug.units:
         indexed = unit.version >= 5 and dw.AT_STR_OFFSETS_BASE in debug.top(unit).attributes
         if indexed or any(debug.info.find(each, unit.first, unit.end) >= 0 for each in [*inline, *references]):
@@ -124,14 +132,12 @@ def _units_mentioning(debug: DebugInformation, last: str) -> Iterator[Unit]:
 
 
 def _starts(strings: bytes, needle: bytes) -> Iterator[int]:
-    if strings.startswith(needle[1:]):
-        yield 0
     at = -1
     for _ in range(MAX_HITS):
         at = strings.find(needle, at + 1)
         if at < 0:
             return
-        yield at + 1
+        yield at
 
 
 def _means(name: str, asked: str) -> bool:

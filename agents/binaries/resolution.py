@@ -12,12 +12,12 @@ from agents.binaries import go_functions, native_functions
 from agents.binaries.dwarf_entries import Entry, Unit
 from agents.binaries.dwarf_expressions import PieceList
 from agents.binaries.function_entries import entry_named, function_at, inlined_copies, unit_of_address
-from agents.binaries.function_names import NamedFunction, find
+from agents.binaries.function_names import NamedFunction, find, nearest
 from agents.binaries.go_interfaces import GoInterfaces
 from agents.binaries.go_types import GoTypes
 from agents.binaries.line_sites import line_site, visible_variables
 from agents.binaries.model import Language, Location, ReturnMethod, Unresolved, UnresolvedReason
-from agents.binaries.native_names import Definition, find_native
+from agents.binaries.native_names import Definition, all_names, find_native
 from agents.binaries.native_types import NativeTypes
 from agents.binaries.open_binary import OpenBinary
 from agents.binaries.probed_function import Described, ProbedFunction, located
@@ -95,6 +95,10 @@ def _symbol(binary: OpenBinary, asked: str) -> NamedFunction | Definition:
             raise inlined from refusal
         definition = find_native(binary.debug, asked, path)
         if definition is None:
+            known = tuple(NamedFunction(name, 0, 0) for name in all_names(binary.debug)) if not binary.is_go else ()
+            if known:
+                text = f"{path} has no function {asked!r}{nearest(known, asked)}"
+                raise Unresolved(UnresolvedReason.NO_FUNCTION, text) from refusal
             raise
         if definition.address is None:
             raise _inlined_away(binary, definition.name, definition.entry, "mark it noinline and rebuild") from refusal

@@ -77,12 +77,14 @@ def _follow(instruction: Instruction, state: _State) -> None:
     if instruction.stack_adjustment is not None and Register.RSP in state.frame:
         state.frame[Register.RSP] += instruction.stack_adjustment
         return
+    if instruction.clips_bool:
+        return
     if move is not None and isinstance(move.target, Memory):
         base = state.frame.get(move.target.base) if move.target.base is not None and move.target.plain else None
         if base is None:
             state.slots.clear()  # a store through an unknown pointer: it may have hit any slot
         else:
-            _store(state, base + move.target.displacement, move.size, move.source)
+            _store(state, base + move.target.displacement, move.size, _as_register(move.source))
         return
     if move is not None and isinstance(move.target, Register):
         _load(move.target, move.source, move.size, state)
@@ -110,12 +112,31 @@ def _store(state: _State, offset: int, size: int, source: Register | None) -> No
             state.slots[offset + byte] = (held[0], byte)
 
 
-def _load(target: Register, source: Register | None, size: int, state: _State) -> None:
-    held = state.holds.get(source) if source is not None else None
-    framed = state.frame.get(source) if source is not None and size == 8 else None
+def _load(target: Register, source: Register | Memory | None, size: int, state: _State) -> None:
+    if isinstance(source, Memory):
+        held = _slot(source, size, state)
+    else:
+        held = state.holds.get(source) if source is not None else None
+    framed = state.frame.get(source) if isinstance(source, Register) and size == 8 else None
     state.holds.pop(target, None)
     state.frame.pop(target, None)
     if framed is not None:
         state.frame[target] = framed
     elif held is not None:
         state.holds[target] = (held[0], min(held[1], size))
+
+
+def _slot(source: Memory, size: int, state: _State) -> tuple[Register, int] | None:
+    """The entry register whose low bytes a slot of the frame holds."""
+    base = state.frame.get(source.base) if source.base is not None and source.plain else None
+    first = None if base is None else state.slots.get(base + source.displacement)
+    if base is None or first is None or first[1] != 0:
+        return None
+    known = 0
+    while known < size and state.slots.get(base + source.displacement + known) == (first[0], known):
+        known += 1
+    return first[0], known
+
+
+def _as_register(source: Register | Memory | None) -> Register | None:
+    return source if isinstance(source, Register) else None

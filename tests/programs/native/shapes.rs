@@ -67,11 +67,12 @@ impl Order {
 fn main() {
     let n = std::env::args().count();
     let mut order = Order { id: n as u64, name: "first".into(), tags: vec![1, 2], level: Level::High };
-    println!("{} {}", integers(-1, 2, 'x', true, 5), texts("hello", &[1, 2, 3]));
+    let seen = std::hint::black_box(n as i64);
+    println!("{} {}", integers(-(seen as i8), 2, 'x', seen > 0, seen), texts(&"hello"[..n], &[1, 2, 3][..n]));
     for c in [Command::Quit, Command::Move { x: 1, y: 2 }, Command::Write("abc".into())] {
         println!("{}", run(&c, n as u32 + 2));
     }
-    println!("{:?} {:?} {:?}", find(&order, 1).map(|o| o.id), parse("12"), parse("x").is_err());
-    println!("{}", order.rename("second"));
+    println!("{:?} {:?} {:?}", find(&order, 1).map(|o| o.id), parse(&"12"[..n]), parse("x").is_err());
+    println!("{}", order.rename(&"second"[..n]));
     println!("{} {:?}", order.rank(Level::Low, Some(3)), order.level);
 }
