@@ -52,7 +52,7 @@ class Refused(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
-        # Which spec it was about, once that is known: a NACK names it.
+        # Which spec it was about, for the NACK. Of a bad signature only a claim; "" when not even that can be read.
         self.tracepoint_id = ""
         self.version = 0
 

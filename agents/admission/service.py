@@ -27,7 +27,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import DecodeError
-from wire.dsse import MAX_ENVELOPE, SPEC_PAYLOAD_TYPE, BadEnvelope, open_envelope
+from wire.dsse import MAX_ENVELOPE, SPEC_PAYLOAD_TYPE, BadEnvelope, open_envelope, unsafe_payload
 from wire.v1 import spec_pb2
 
 from agents.admission.limits import effective_limits, refuse_over_limits
@@ -75,8 +75,12 @@ class Admission:
         self._now = now
 
     def admit(self, envelope: bytes) -> AdmittedSpec:
-        """Raises Refused, which names the spec as soon as a trusted key has said which one it is."""
-        payload = self._opened(envelope)
+        """Raises Refused. It names the spec; before the signature is checked, by what the envelope claims."""
+        try:
+            payload = self._opened(envelope)
+        except Refused as refused:
+            refused.tracepoint_id, refused.version = _claimed(envelope)
+            raise
         spec = _parsed(payload)
         try:
             return self._checked(spec, payload)
@@ -179,6 +183,15 @@ class Admission:
             raise Refused(RefusalReason.DENIED_BY_HOST, f"this host denies functions like {pattern!r}: {function}")
         if target.exe is not None and (pattern := self._host.denied_path(target.exe)):
             raise Refused(RefusalReason.DENIED_BY_HOST, f"this host denies executables like {pattern!r}: {target.exe}")
+
+
+def _claimed(envelope: bytes) -> tuple[str, int]:
+    """Whoever sent it hears which of its envelopes was refused; nothing else is done with this."""
+    try:
+        spec = spec_pb2.ProbeSpec.FromString(unsafe_payload(envelope) or b"")
+    except DecodeError:
+        return "", 0
+    return (spec.tracepoint_id, spec.version) if len(spec.tracepoint_id.encode()) <= MAX_IDENTIFIER else ("", 0)
 
 
 def _parsed(payload: bytes) -> spec_pb2.ProbeSpec:

@@ -15,7 +15,6 @@ from rich.markup import escape
 
 from agents.admission.model import HostPolicy
 from agents.bootstrap import Reading, build_reading, compile_any
-from agents.cli.dump import dump
 from agents.cli.inputs import (
     Request,
     parameter_option,
@@ -27,6 +26,8 @@ from agents.cli.inputs import (
 )
 from agents.cli.output import table_of, wide_console
 from agents.cli.problems import Exit, Stop, reported
+from agents.compiler.model import CannotCompile
+from agents.compiler.service import dump
 from agents.processes.model import NoProcess, Process
 from agents.processes.service import choose
 from agents.runtime.calibration import TrapCosts
@@ -71,7 +72,7 @@ def explain_command(
             click.echo(json.dumps(document, ensure_ascii=False, indent=2))
         raise
     if dumped:
-        dump(answer.explanation, answer.request.order)
+        _dump(answer)
     elif output == "json":
         click.echo(json.dumps(_document(answer), ensure_ascii=False, indent=2))
     else:
@@ -81,8 +82,9 @@ def explain_command(
 
 
 def _answer(template: str, pid: int | None, exe: str | None, given: tuple[str, ...]) -> _Answer:
+    target = target_of(pid, exe)
     settings = read_settings()
-    request = read_request(template, given, lambda read: target_of(pid, exe, read))
+    request = read_request(template, given, target)
     refuse_denied_function(settings.host, request.template)
     reading = build_reading(settings)
     file, processes = _file(reading, settings.host, request.order.target, exe)
@@ -174,11 +176,23 @@ def _capture(capture: ExplainedCapture, rule: BoundRule) -> dict[str, Any]:
     }
     if not capture.readable:
         document |= {"reason": capture.reason, "detail": capture.detail}
+    if capture.absent_parts:
+        document["absent_parts"] = {path: absent.reason.value for path, absent in capture.absent_parts}
     return document | {"masking": _rule(rule)}
 
 
 def _rule(rule: BoundRule) -> dict[str, Any]:
     return {"action": rule.action.value, "rule": rule.rule}
+
+
+def _dump(answer: _Answer) -> None:
+    """The compiler's work after each pass, as far as it gets."""
+    resolved = answer.explanation.resolved
+    try:
+        for line in dump(resolved, answer.request.order.request) if resolved is not None else ():
+            click.echo(line)
+    except CannotCompile as error:
+        click.echo(f"stopped here ({error.reason}): {error}", err=True)
 
 
 def _text(answer: _Answer) -> None:
@@ -200,6 +214,8 @@ def _text(answer: _Answer) -> None:
     captures = table_of("column", "expression", "type", "readable", "masking")
     for capture in document["captures"]:
         readable = "yes" if capture["readable"] else f"no: {capture['reason']} {capture.get('detail', '')}".rstrip()
+        if parts := capture.get("absent_parts"):
+            readable += ", but " + ", ".join(f"{path}: {reason}" for path, reason in parts.items())
         masking = f"{capture['masking']['action']} ({capture['masking']['rule']})"
         cells = (capture["column"], capture["expression"], capture["type"] or "", readable, masking)
         captures.add_row(*map(escape, cells))

@@ -62,15 +62,12 @@ def read_template(path: str) -> Template:
     return replace(deployed.template, table=deployed.table)
 
 
-def target_of(pid: int | None, exe: str | None, template: Template | None = None) -> TargetSpec:
-    """The process that the command line names takes the place of the template's target; its language still counts."""
+def target_of(pid: int | None, exe: str | None) -> TargetSpec:
+    """The process that the command line names; it takes the place of the template's target."""
     if (pid is None) == (exe is None):
         came = "neither came" if pid is None else "both came"
         raise click.UsageError(f"say which process is meant: --pid N or --exe PATH ({came})")
-    language = template.target.language if template is not None else None
-    if pid is not None:
-        return TargetSpec(pids=(pid,), language=language)
-    return TargetSpec(exe=real_path(exe or ""), language=language)
+    return TargetSpec(pids=(pid,)) if pid is not None else TargetSpec(exe=real_path(exe or ""))
 
 
 def real_path(exe: str) -> str:
@@ -88,15 +85,14 @@ class Request:
     order: ProbeOrder
 
 
-def read_request(
-    path: str, given: Sequence[str], target: Callable[[Template], TargetSpec], *, unmasked: bool = False
-) -> Request:
-    """Raises TemplateError."""
+def read_request(path: str, given: Sequence[str], target: TargetSpec, *, unmasked: bool = False) -> Request:
+    """Raises TemplateError. Of the template's own target only the language still counts."""
     template = read_template(path)
     values = parameters.bind(template, dict(_pair(item) for item in given))
     packs = (load_rules(PLATFORM_RULES.read_text(), Scope.PLATFORM),)
     rules = _unmasked(template) if unmasked else _masked(template, packs)
-    order = order_from_template(template, values, target(template), rules, template.limits)
+    named = replace(target, language=template.target.language)
+    order = order_from_template(template, values, named, rules, template.limits)
     return Request(template, rules, _with_throwaway_keys(order))
 
 

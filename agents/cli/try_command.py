@@ -60,10 +60,11 @@ def try_command(
     """Run TEMPLATE (YAML, PxL or -) on this host and print a row for each hit."""
     del output  # there is one so far
     with reported():
+        target = target_of(pid, exe)
         settings = read_settings()
         if unmasked and not settings.host.allow_unmasked:
             raise Stop(Exit.NOT_PERMITTED, "denied_by_host", "this host's agent.yaml denies --unmasked")
-        request = read_request(template, given, lambda read: target_of(pid, exe, read), unmasked=unmasked)
+        request = read_request(template, given, target, unmasked=unmasked)
         refuse_denied_function(settings.host, request.template)
         order, lifetime = _bounded(request.order, hits, duration)
         prober, kernel = build_prober(settings, calibrate=False)
@@ -119,9 +120,8 @@ def _adopt(probe: RunningProbe) -> None:
         with reported():
             probe.adopt()
     except Stop as error:
-        talk({"warning": error.message})
-    except NoProcess:
-        return
+        if not isinstance(error.__cause__, NoProcess):  # that all have ended is seen by `_until_ended`
+            talk({"warning": error.message})
 
 
 class _Printer:

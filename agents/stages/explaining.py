@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from agents.absence import Absent
 from agents.binaries.model import ResolvedProbe, ReturnMethod, Site, Unresolved
-from agents.compiler.layout import Missing
 from agents.compiler.model import BpfProgram, CannotCompile, CaptureRequest, CompileRequest, Role
+from agents.compiler.service import explain_captures
 from agents.runtime.calibration import TrapCosts
 from agents.stages.binding import Compile, Resolver
 from agents.stages.order import ProbeOrder
@@ -33,6 +34,7 @@ class ExplainedCapture:
     readable: bool
     reason: str = ""  # a stable word: agents.absence.Reason or agents.compiler.model.Refusal
     detail: str = ""
+    absent_parts: tuple[tuple[str, Absent], ...] = ()  # what of a readable value will not be there, by path
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def explain(order: ProbeOrder, file: str, resolver: Resolver, compile_probe: Com
         resolved = resolver.resolve(file, order.function, order.request.at, order.line)
     except Unresolved as error:
         return Explanation(None, None, (), (), Problem(error.reason, error.detail))
-    captures = tuple(_capture(capture, order.request, resolved, compile_probe) for capture in order.request.captures)
+    captures = tuple(_capture(capture, order.request, resolved) for capture in order.request.captures)
     try:
         program = compile_probe(resolved, order.request)
     except CannotCompile as error:
@@ -77,21 +79,19 @@ def microseconds_per_call(program: BpfProgram, traps: TrapCosts) -> float:
     return traps.per_hit_ns(program) / 1000
 
 
-def _capture(
-    capture: CaptureRequest, request: CompileRequest, resolved: ResolvedProbe, compile_probe: Compile
-) -> ExplainedCapture:
+def _capture(capture: CaptureRequest, request: CompileRequest, resolved: ResolvedProbe) -> ExplainedCapture:
     text = expressions.render(capture.expression)
     try:
-        alone = compile_probe(resolved, replace(request, where=None, captures=(capture,)))
+        (said,) = explain_captures(resolved, replace(request, where=None, captures=(capture,)))
     except CannotCompile as error:
         return ExplainedCapture(capture.column, text, None, readable=False, reason=error.reason, detail=error.detail)
-    (column,) = alone.layout.columns
-    if isinstance(column.node, Missing):
-        missing = column.node
-        return ExplainedCapture(
-            capture.column, text, column.type_name, readable=False, reason=missing.reason, detail=missing.detail
-        )
-    return ExplainedCapture(capture.column, text, column.type_name, readable=True)
+    if said.refused is not None:
+        reason, detail = said.refused.reason.value, said.refused.detail
+        return ExplainedCapture(capture.column, text, None, readable=False, reason=reason, detail=detail)
+    if said.absent is not None:
+        reason, detail = said.absent.reason.value, said.absent.detail
+        return ExplainedCapture(capture.column, text, said.type_name, readable=False, reason=reason, detail=detail)
+    return ExplainedCapture(capture.column, text, said.type_name, readable=True, absent_parts=said.parts)
 
 
 def _sites(resolved: ResolvedProbe, program: BpfProgram) -> Iterator[ExplainedSite]:

@@ -35,6 +35,7 @@ from language.model import TargetSpec
 MAX_PROBES: Final = 64  # alive on one host: each has a ring of some MiB and a thread
 MAX_REMEMBERED: Final = 1000  # ended ones whose last status can be told again
 MAX_PATTERN: Final = 1024  # characters of a function pattern
+UNKNOWN: Final = "unknown"  # in a NACK for bytes that name no tracepoint
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class Supervisor:
                 _LOG.warning("refused %s: %s", refused.tracepoint_id or "an envelope", refused)
                 self._answers.refuse(
                     gateway_pb2.Nack(
-                        tracepoint_id=refused.tracepoint_id,
+                        tracepoint_id=refused.tracepoint_id or UNKNOWN,
                         version=refused.version,
                         nonce=nonce,
                         reason=refused.reason,

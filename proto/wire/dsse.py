@@ -77,6 +77,14 @@ def open_envelope(envelope: bytes, payload_type: str, keys: Mapping[str, Ed25519
     raise BadEnvelope(f"no trusted key signed this: signed by {named}; trusted keys: {known}", malformed=False)
 
 
+def unsafe_payload(envelope: bytes) -> bytes | None:
+    """What an envelope claims to hold, whoever signed it: only to name in a report what was refused. None: no envelope."""
+    try:
+        return _read(envelope)[1]
+    except BadEnvelope:
+        return None
+
+
 def pre_authentication(payload_type: str, payload: bytes) -> bytes:
     """The bytes that are signed (PAE): lengths make the concatenation unambiguous."""
     kind = payload_type.encode()

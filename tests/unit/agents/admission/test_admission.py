@@ -418,13 +418,19 @@ def test_a_rule_below_a_column_names_a_path_or_a_type(admit):
     assert refusal(lambda: admit(made)) is RefusalReason.BAD_SPEC
 
 
-def test_a_refusal_names_the_spec_once_its_signature_is_good(admit):
+def test_a_refusal_names_the_spec(admit):
     with pytest.raises(Refused) as refused:
         admit(changed(tenant="evil"))
     assert (refused.value.tracepoint_id, refused.value.version) == ("tp_1", 3)
+
+
+def test_a_refusal_of_unsigned_bytes_repeats_what_they_claim_to_be(admit, tmp_path, clock):
     with pytest.raises(Refused) as unsigned:
         admit(spec(), key=Ed25519PrivateKey.generate())
-    assert unsigned.value.tracepoint_id == ""
+    assert (unsigned.value.tracepoint_id, unsigned.value.version) == ("tp_1", 3)
+    with pytest.raises(Refused) as noise:
+        Admission(ME, KEYS, HostPolicy(), SeenVersions(tmp_path / "other.json"), clock).admit(b"{}")
+    assert noise.value.tracepoint_id == ""
 
 
 def test_a_renewal_has_the_same_content_and_a_change_has_not(admit):
