@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from client.cli.displays import Display
 from client.cli.output import Form, cell, console, names, say
 from client.sdk.api import Event
 
@@ -20,9 +21,9 @@ MAX_WIDTH: Final = 40  # a longer cell breaks its line, nothing is cut
 class LivePrinter:
     """Prints batches of rows of one table under one heading; a new heading when the columns change."""
 
-    def __init__(self, form: Form, columns: Sequence[str] = ()) -> None:
+    def __init__(self, form: Form, display: Display | None = None) -> None:
         self._form = form
-        self._chosen = tuple(columns)
+        self._display = display or Display()
         self._columns: list[str] = []
         self._widths: dict[str, int] = {}
         self.rows = 0
@@ -33,7 +34,8 @@ class LivePrinter:
         """Print until the stream ends, or `limit` rows (0: no limit)."""
         for event in events:
             if event.name == "rows":
-                rows = event.data["rows"][: limit - self.rows] if limit else event.data["rows"]
+                rows = list(self._display.apply(event.data["rows"]))
+                rows = rows[: limit - self.rows] if limit else rows
                 self._print(rows)
                 self.rows += len(rows)
             elif event.name == "accounting":
@@ -52,7 +54,7 @@ class LivePrinter:
                 print(json.dumps(row, ensure_ascii=False), flush=True)
             return
         for row in rows:
-            columns = self._chosen or [name for name in names([row]) if name not in HIDDEN and name[0] != "_"]
+            columns = self._display.columns or [name for name in names([row]) if name not in HIDDEN and name[0] != "_"]
             if not set(columns) <= set(self._columns):
                 self._columns = [*self._columns, *(name for name in columns if name not in self._columns)]
                 self._widths = {

@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 
 from client.cli.context import Invocation, invocation, output_option
+from client.cli.displays import Display
 from client.cli.exits import Exit
 from client.cli.live import LivePrinter, say_accounting
 from client.cli.output import say
@@ -99,8 +100,8 @@ def _follow(
     keep: bool,
     displays: Sequence[Mapping[str, Any]],
 ) -> None:
-    columns = next((d["columns"] for d in displays if d["table"] == tracepoint["table"] and d.get("columns")), ())
-    printer = LivePrinter(call.form, columns)
+    shown = [display for display in displays if display["table"] == tracepoint["table"]]
+    printer = LivePrinter(call.form, Display.of(shown[0]) if shown else None)
     name = tracepoint["name"]
     stopped = False
     try:
