@@ -50,7 +50,8 @@ def main() -> None:
 def serve() -> None:
     """Run the API, the console and the agents' gateway until a signal."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "uvicorn.error"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     settings = _settings()
     try:
         asyncio.run(run_server(settings))

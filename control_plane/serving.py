@@ -44,7 +44,7 @@ async def _run(server: Server) -> None:
             server.app,
             host=settings.http_listen.host,
             port=settings.http_listen.port,
-            log_level=logging.WARNING,
+            log_config=None,  # `__main__` has configured logging
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE,

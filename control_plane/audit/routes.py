@@ -41,8 +41,8 @@ class EntryOut(BaseModel):
 
 
 class PageOut(BaseModel):
-    entries: list[EntryOut]
-    next_cursor: str
+    items: list[EntryOut]
+    next: str | None
 
 
 class CheckpointOut(BaseModel):
@@ -100,7 +100,7 @@ async def search(
         oldest_first=order == "oldest",
     )
     page = await reading.search(grant, query)
-    return PageOut(entries=[EntryOut.of(entry) for entry in page.entries], next_cursor=page.next_cursor)
+    return PageOut(items=[EntryOut.of(entry) for entry in page.entries], next=page.next_cursor or None)
 
 
 @router.get("/v1/tenants/{tenant}/audit/export", response_class=StreamingResponse)

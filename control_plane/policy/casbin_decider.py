@@ -20,7 +20,9 @@ from control_plane.policy.roles import RoleBook
 MODEL_FILE: Final = Path(__file__).resolve().parents[2] / "policies" / "model.conf"
 _log = logging.getLogger(__name__)
 for _name in ("casbin", "casbin.policy", "casbin.enforcer", "casbin.role"):
-    logging.getLogger(_name).disabled = True  # it logs each denial with all its fields; our log is the audit trail
+    # It logs each denial with all its fields; our log is the audit trail. A level, since `disabled` does not outlive
+    # the next logging configuration.
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ class MembershipOut(BaseModel):
 
 
 class MembersOut(BaseModel):
-    members: list[MembershipOut]
+    items: list[MembershipOut]
+    next: str | None = None
 
 
 class MeOut(BaseModel):
@@ -97,7 +98,7 @@ async def show_tenant(grant: Granted, service: Memberships) -> TenantOut:
 @router.get("/v1/tenants/{tenant}/members")
 @requires(Permission.MEMBER_READ)
 async def list_members(grant: Granted, service: Memberships) -> MembersOut:
-    return MembersOut(members=[_membership(membership) for membership in await service.members(grant)])
+    return MembersOut(items=[_membership(membership) for membership in await service.members(grant)])
 
 
 @router.put("/v1/tenants/{tenant}/members")

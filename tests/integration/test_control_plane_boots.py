@@ -121,7 +121,7 @@ def test_a_changed_role_holds_at_once(stack, people):
 
 
 def test_every_step_is_in_the_log(people):
-    entries = people["rob"].call("GET", "/audit?limit=1000").json()["entries"]
+    entries = people["rob"].call("GET", "/audit?limit=1000").json()["items"]
 
     assert {"tenant.create", "member.change", "template.submit", "template.approve", "policy.allow", "policy.deny"} <= {
         entry["action"] for entry in entries
