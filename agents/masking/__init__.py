@@ -4,6 +4,7 @@
     columns      one Arrow array, recursively: structs, lists, maps, interface values
     applying     which rule holds at which path, type and kind
     cuts         which values were cut, from `_cut`
+    typed_rules  rules by type -> rules by name, once the binary is known
     texts        distinct strings -> what may be shown of them; `detectors` find, `tails` hide what a cut began
     json_texts   what decoding wrote as JSON (interface values, variants), value by value
     numbers      integers through numpy gates

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agents.masking import actions, numbers, texts
-from agents.masking.applying import ColumnRules, Decision, stricter
+from agents.masking.applying import DYNAMIC, ColumnRules, Decision, stricter
 from agents.masking.cuts import Cut, cut_values
 from agents.masking.json_texts import JsonMasker
 from agents.masking.shapes import clean, constant, list_entries, map_entries, null_flags, struct_of
@@ -110,10 +110,12 @@ class ColumnMasker:
         """A value with its type at run time: type rules look at that type, row by row; `value` adds no name."""
         types, values = array.flatten()
         decisions = self._by_name(types, lambda name: self._rules.for_type(place.outer, name))
-        value = place.of(array.type.field(1))
-        named = self._rules.at(place.outer, (*place.path, "value"), value.type_name)
+        value = replace(place.of(array.type.field(1)), type_name=DYNAMIC)
+        named = self._rules.at(place.outer, (*place.path, "value"), DYNAMIC)
         shown = self._mask_by_decision(values, value, [stricter(decision, named) for decision in decisions])
-        return struct_of(array, [self._mask(types, place.inside(array.type.field(0))), shown])
+        return struct_of(
+            array, [self._mask(types, replace(place.inside(array.type.field(0)), type_name=DYNAMIC)), shown]
+        )
 
     def _map(self, array: pa.Array, place: Place) -> pa.Array:
         """Keys are data too; and a key names its value, as a field's name does."""
@@ -172,7 +174,7 @@ class ColumnMasker:
     def _json(self, array: pa.Array, place: Place) -> pa.Array:
         cut = cut_values(self._cuts, place.path, place.rows, inside=True)
         masker = JsonMasker(self._rules)
-        masked = masker.mask(array, place.path, place.outer, cut)
+        masked = masker.mask(array, place.path, place.outer, place.type_name, cut)
         for decision, values in masker.values.items():
             self.tally.add(decision, values, masker.hidden[decision])
         return masked

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from agents.masking import actions
-from agents.masking.applying import ColumnRules, Decision
+from agents.masking.applying import DYNAMIC, ColumnRules, Decision
 from agents.masking.detectors.cards import is_card
 from agents.masking.texts import shown_of
 from language.masking import Action
@@ -32,21 +32,22 @@ class JsonMasker:
         self.hidden: Counter[Decision] = Counter()
         self._rules = rules
 
-    def mask(self, texts: pa.Array, path: tuple[str, ...], outer: Decision, cut: npt.NDArray[np.bool_]) -> pa.Array:
-        """`cut` marks texts in which something is cut; then every text inside may be."""
+    def mask(
+        self, texts: pa.Array, path: tuple[str, ...], outer: Decision, type_name: str, cut: npt.NDArray[np.bool_]
+    ) -> pa.Array:
+        """`cut` marks texts in which something is cut; then every text inside may be. `type_name` is of the whole."""
+
+        def masked(text: str, *, is_cut: bool) -> str:
+            value = self._value(json.loads(text), path, outer, type_name, cut=is_cut)
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
         pairs = zip(texts.to_pylist(), cut.tolist(), strict=True)
-        return pa.array(
-            [None if text is None else self._text(text, path, outer, cut=is_cut) for text, is_cut in pairs], pa.string()
-        )
+        return pa.array([None if text is None else masked(text, is_cut=is_cut) for text, is_cut in pairs], pa.string())
 
-    def _text(self, text: str, path: tuple[str, ...], outer: Decision, *, cut: bool) -> str:
-        masked = self._value(json.loads(text), path, outer, cut=cut)
-        return json.dumps(masked, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-    def _value(self, value: Any, path: tuple[str, ...], outer: Decision, *, cut: bool) -> Any:
+    def _value(self, value: Any, path: tuple[str, ...], outer: Decision, type_name: str = "", *, cut: bool) -> Any:
         if value is None:
             return None
-        decision = self._rules.at(outer, path, "")
+        decision = self._rules.at(outer, path, type_name)
         if decision.action in {Action.REDACT, Action.DROP}:
             return self._replaced(decision)
         if isinstance(value, dict):
@@ -58,10 +59,10 @@ class JsonMasker:
     def _object(self, value: dict[str, Any], path: tuple[str, ...], outer: Decision, *, cut: bool) -> dict[str, Any]:
         if value.keys() == {"type", "value"}:  # an interface inside: its value is at the same place
             inner = self._rules.for_type(outer, str(value["type"]))
-            named = self._rules.at(inner, (*path, "value"), "")
+            named = self._rules.at(inner, (*path, "value"), DYNAMIC)
             return {
-                "type": self._value(value["type"], (*path, "type"), outer, cut=False),
-                "value": self._value(value["value"], path, named, cut=cut),
+                "type": self._value(value["type"], (*path, "type"), outer, DYNAMIC, cut=False),
+                "value": self._value(value["value"], path, named, DYNAMIC, cut=cut),
             }
         return {
             shown_of(key, cut=False): self._value(item, (*path, key), outer, cut=cut) for key, item in value.items()

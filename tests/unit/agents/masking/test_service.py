@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agents.decoding.model import RecordBatch
 from agents.decoding.rows import to_rows
+from agents.masking.applying import DYNAMIC_ONLY
 from agents.masking.model import FieldRule, PathRule
 from agents.masking.service import mask
 from language.masking import Action
@@ -260,11 +261,17 @@ def test_a_cut_anywhere_in_json_hides_the_tails_in_it():
 
 
 def test_interfaces_inside_json_have_types_too():
-    cards = PathRule("", "*.Card", Action.REDACT, "tenant:card")
+    cards = PathRule(DYNAMIC_ONLY, "*.Card", Action.REDACT, "tenant:card")
     values, _ = masked(
         boxed(("*x", {"inner": {"type": "*shop.Card", "value": {"a": "x"}}})), rule(Action.DETECT, cards)
     )
     assert json.loads(values[0]["value"]) == {"inner": {"type": "*shop.Card", "value": "<REDACTED>"}}
+
+
+def test_a_type_rule_that_was_not_bound_to_the_binary_hides_what_has_no_known_type():
+    cards = PathRule("", "*.Card", Action.REDACT, "tenant:card")
+    assert masked(pa.array([{"a": 1}]), rule(Action.DETECT, cards))[0] == [{"a": "<REDACTED>"}]
+    assert masked(boxed(("*x", {"a": 1})), rule(Action.DETECT, cards))[0][0]["value"] == '{"a":"<REDACTED>"}'
 
 
 def test_text_that_is_no_json_after_all_hides_the_column():
