@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Final
 
 import uvicorn
 
-from control_plane.bootstrap import Server, built
+from control_plane.bootstrap.server import Server, built
 from control_plane.settings import Settings
 
 GRACE: Final = 3  # seconds for open requests to finish; live streams are cut after it

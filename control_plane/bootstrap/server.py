@@ -1,8 +1,4 @@
-"""Settings -> a built server: every adapter is made here and nowhere else, in the order of the path.
-
-What leaves is a `Server`: the app, the services by type, and what runs beside the requests. `serving` runs it;
-`__main__` also takes single services out of it for the operator's commands.
-"""
+"""A core -> a built server: the steps after policy, in the order of the path, and what runs beside the requests."""
 
 from __future__ import annotations
 
@@ -12,12 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import httpx
 from fastapi import APIRouter, FastAPI
 
 from control_plane.audit import routes as audit_routes
-from control_plane.audit.reading import AuditReading
-from control_plane.audit.service import AuditLog
+from control_plane.bootstrap.core import Core, opened
 from control_plane.console import pages, sign_in
 from control_plane.delivery import routes as delivery_routes
 from control_plane.delivery.deliveries import Deliveries
@@ -26,30 +20,18 @@ from control_plane.delivery.enrolment import Enrolment
 from control_plane.delivery.feed import Feeds
 from control_plane.delivery.gateway import Gateway
 from control_plane.delivery.identification import Identification
-from control_plane.delivery.pki import CertificateAuthority, load_or_create
 from control_plane.delivery.pulse import Pulse
 from control_plane.delivery.redis_store import RedisStore
 from control_plane.delivery.server import GatewayServer
 from control_plane.delivery.service import Fleet
 from control_plane.delivery.session import Exchange
 from control_plane.delivery.switchboard import Switchboard
-from control_plane.foundation.clock import Clock, SystemClock
-from control_plane.foundation.database import Database
-from control_plane.foundation.provision import Provision
 from control_plane.http.app import create_app
 from control_plane.identity.issuer import routes as issuer_routes
-from control_plane.identity.issuer.embedded import EmbeddedIssuer
-from control_plane.identity.jwks import RemoteKeys
-from control_plane.identity.service import Identity
-from control_plane.identity.sessions import Sessions
-from control_plane.identity.token_verifier import IssuerPolicy, TokenVerifier
 from control_plane.masking import routes as masking_routes
 from control_plane.masking.key_wrapping import KeyWrapper, load_or_make_wrapping_key
 from control_plane.masking.service import MaskingService
 from control_plane.policy import routes as policy_routes
-from control_plane.policy.membership import MembershipService
-from control_plane.policy.roles import read_roles
-from control_plane.policy.service import PolicyService
 from control_plane.records import routes as records_routes
 from control_plane.records.arrivals import Arrivals
 from control_plane.records.exports import RecordExports
@@ -71,23 +53,9 @@ from control_plane.tracepoints.upkeep import Upkeep
 from language.masking_rules import load_rules
 
 Work = tuple[str, Callable[[], Coroutine[Any, Any, None]]]
-AUDIT_KEY: Final = "audit-ed25519.key"
 SPEC_KEY: Final = "spec-ed25519.key"
 WRAPPING_KEY: Final = "masking-wrap.key"
-PLATFORM_RULES: Final = pathlib.Path(__file__).resolve().parents[1] / "policies" / "masking" / "platform.yaml"
-
-
-@dataclass(frozen=True)
-class Core:
-    """What stands on the database and the key files alone: enough for the operator's commands."""
-
-    settings: Settings
-    clock: Clock
-    database: Database
-    audit: AuditLog
-    provision: Provision
-    authority: CertificateAuthority
-    http: httpx.AsyncClient
+PLATFORM_RULES: Final = pathlib.Path(__file__).resolve().parents[2] / "policies" / "masking" / "platform.yaml"
 
 
 @dataclass(frozen=True)
@@ -98,28 +66,6 @@ class Server:
     app: FastAPI
     gateway: GatewayServer
     work: tuple[Work, ...]
-
-
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Core]:
-    """The database, the log, identity and policy. Raises BadKeyFile, BadRoles."""
-    async with AsyncExitStack() as stack:
-        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        database = Database(settings.database_url)
-        stack.push_async_callback(database.close)
-        if database.is_sqlite:
-            await database.create_all()
-        clock = SystemClock()
-        audit = AuditLog(database, clock, KeyFile(settings.keys / AUDIT_KEY).load_or_create())
-        http = await stack.enter_async_context(httpx.AsyncClient())
-        authority = load_or_create(settings.state / "pki", clock)
-        core = Core(settings, clock, database, audit, Provision(), authority, http)
-        core.provision.add(Database, database)
-        core.provision.add(AuditReading, AuditReading(database, audit))
-        core.provision.add(Enrolment, Enrolment(database, audit, clock, authority))
-        _add_identity(core)
-        _add_policy(core)
-        yield core
 
 
 @asynccontextmanager
@@ -184,36 +130,6 @@ def _routers(settings: Settings) -> list[APIRouter]:
     if settings.embedded_issuer:  # the console signs people in there
         routers += [issuer_routes.router, sign_in.router, pages.router]
     return routers
-
-
-def _add_identity(core: Core) -> None:
-    settings, database, clock, audit = core.settings, core.database, core.clock, core.audit
-    issuers = [
-        IssuerPolicy(
-            issuer=external.issuer,
-            audience=external.audience,
-            algorithms=external.algorithms,
-            types=external.types,
-            keys=RemoteKeys(external.issuer, external.jwks_uri, core.http, clock),
-            name_claim=external.name_claim,
-        )
-        for external in settings.issuers
-    ]
-    if settings.embedded_issuer:
-        embedded = EmbeddedIssuer(settings.public_url, settings.keys, database, clock)
-        issuers.append(embedded.policy())
-        core.provision.add(EmbeddedIssuer, embedded)
-    sessions = Sessions(database, clock, secure=settings.https)
-    core.provision.add(Sessions, sessions)
-    core.provision.add(Identity, Identity(TokenVerifier(issuers, clock), sessions, database, audit, clock))
-
-
-def _add_policy(core: Core) -> None:
-    book = read_roles()
-    settings = core.settings
-    first_issuer = settings.public_url if settings.embedded_issuer else settings.issuers[0].issuer
-    core.provision.add(PolicyService, PolicyService(core.database, core.audit, book))
-    core.provision.add(MembershipService, MembershipService(core.database, core.audit, book, core.clock, first_issuer))
 
 
 def _add_templates(core: Core) -> None:
