@@ -191,7 +191,7 @@ def test_a_field_behind_a_nil_pointer_is_absent_and_a_nil_pointer_is_null(progra
     assert (first["x"], first["s"]) == (5, "pointed at")
     second, third = seen.rows[1], seen.rows[2]
     assert second["value"] == 1
-    assert second["_absent"] == {name: "nil_pointer" for name in ("second", "third", "x", "s")}
+    assert second["_absent"] == dict.fromkeys(("second", "third", "x", "s"), "nil_pointer")
     assert third["second"] == 2
     assert third["_absent"] == {"third": "nil_pointer", "x": "nil_pointer"}
     assert [seen.rows[3][name] for name in ("value", "second", "third")] == [1, 2, 3]
@@ -254,7 +254,12 @@ def test_goroutines_on_many_threads_are_paired_while_their_stacks_move(program):
     captures = {"id": "id", "label": "label", "text": "ret(0)", "sum": "ret(1)", "goid": "goid()"}
     seen = program.trace("Work", captures)
     told = sorted(
-        (call["arguments"]["id"], told_value(call["arguments"]["label"]), told_value(call["results"][0]), call["results"][1])
+        (
+            call["arguments"]["id"],
+            told_value(call["arguments"]["label"]),
+            told_value(call["results"][0]),
+            call["results"][1],
+        )
         for call in seen.told
     )
     assert sorted((row["id"], row["label"], row["text"], row["sum"]) for row in seen.rows) == told
@@ -290,7 +295,7 @@ def test_goroutines_on_many_threads_are_paired_while_their_stacks_move(program):
         ("Structs", "m.P != None and m.P.Y > 2 or p.X == 0", lambda a: (a["m"]["P"] or {"Y": 0})["Y"] > 2 or a["p"]["X"] == 0),
         ("OnStack", "big.Names[1] == big.Name and big.Count % 2 == 1", lambda a: a["big"]["Count"] % 2 == 1 and len(a["big"]["Name"]) <= 256),
         ("OnStack", "len(big.Tail) > 0 and big.Tail[0] == 104", lambda a: a["big"]["Tail"][:2] == "68"),
-        ("Slices", "len(ints) == 2 or ints[2] == -2 and strs[1] == \"a\"", lambda a: len(a["ints"]) == 2 or (len(a["ints"]) > 2)),
+        ("Slices", 'len(ints) == 2 or ints[2] == -2 and strs[1] == "a"', lambda a: len(a["ints"]) == 2 or (len(a["ints"]) > 2)),
     ],
 )  # fmt: skip
 def test_a_predicate_keeps_exactly_the_calls_that_it_means(program, scenario, where, keep):
