@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 Row = Mapping[str, Any]
+PIPE_WIDTH: Final = 10_000  # characters; wider than any table that somebody would read
 
 
 class Form(StrEnum):
@@ -77,7 +78,9 @@ def print_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
 
 
 def console() -> Console:
-    return Console(soft_wrap=not sys.stdout.isatty(), markup=False, highlight=False)
+    """As wide as the terminal; a pipe has no width, and nothing is folded in it."""
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(width=width, markup=False, highlight=False)
 
 
 def cell(value: object) -> str:
