@@ -61,8 +61,8 @@ def compile_any(resolved: ResolvedProbe, request: CompileRequest) -> BpfProgram:
     return compile_probe(resolved, request, sleepable=True)
 
 
-def build_prober(settings: Settings, *, calibrate: bool) -> tuple[Prober, KernelFeatures]:
-    """`calibrate`: measure what a trap costs here (0.1 s); the defaults are on the high side."""
+def build_prober(settings: Settings) -> tuple[Prober, KernelFeatures]:
+    """Tries the kernel and measures what a trap costs here (0.1 s): a CPU budget is judged by it."""
     reading = build_reading(settings)
     kernel = probe_kernel()
 
@@ -80,7 +80,7 @@ def build_prober(settings: Settings, *, calibrate: bool) -> tuple[Prober, Kernel
         compile_probe=compile_for_this_kernel,
         stages=Stages(arm=arm_on_this_kernel, decode=_decode, mask=mask),
         host=settings.host,
-        traps=measure() if calibrate and kernel.bpf else TrapCosts(),
+        traps=measure() if kernel.bpf else TrapCosts(),
     )
     return prober, kernel
 
@@ -98,7 +98,7 @@ async def build_agent(
     settings: Settings, identify: Callable[[IdentityStore], Awaitable[AgentIdentity]], server: Server
 ) -> Agent:
     """Raises what `identify` raises, BadIdentity, StateUnusable."""
-    prober, kernel = await asyncio.to_thread(build_prober, settings, calibrate=True)
+    prober, kernel = await asyncio.to_thread(build_prober, settings)
     store = IdentityStore(settings.state)
     identity = await identify(store)
     seen = SeenVersions(settings.state / SEEN_FILE)

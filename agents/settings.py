@@ -6,7 +6,8 @@ The only place that reads the environment. The file (PROBEGATE_AGENT_CONFIG, /et
     limits: {ttl: 1h, maxEventsPerSecond: 1000, maxHits: 100000, maxString: 256, maxItems: 16, maxDepth: 3, cpu: 1%}
     allowUnmasked: false                                             `probegate-agent try --unmasked`
 
-and nothing else: a misspelt limit would be no limit. Next: `agents.bootstrap` builds the parts from it.
+and nothing else: a misspelt limit would be no limit. The limits bind what the control plane signs; `try` is started by
+root on this very host and keeps to the template's own. Next: `agents.bootstrap` builds the parts from it.
 """
 
 from __future__ import annotations

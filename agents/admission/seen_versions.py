@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -52,9 +53,23 @@ class SeenVersions:
         self._path = path
         self._now = now
         self._seen = _read(path)
+        self._lock = threading.Lock()  # admissions and ends are written from several threads
 
     def record(self, tracepoint_id: str, version: int, payload: str, issued_at: datetime) -> datetime:
         """Note this version; returns when it was first seen. Raises Replay, Ended, StateUnusable."""
+        with self._lock:
+            return self._record(tracepoint_id, version, payload, issued_at)
+
+    def retire(self, tracepoint_id: str, version: int, reason: str) -> None:
+        """This version has ended for good, unless a newer one came meanwhile. Raises StateUnusable."""
+        with self._lock:
+            known = self._seen.get(tracepoint_id)
+            if known is not None and known.version == version:
+                kept = self._seen | {tracepoint_id: replace(known, ended=reason)}
+                _write(self._path, kept)
+                self._seen = kept
+
+    def _record(self, tracepoint_id: str, version: int, payload: str, issued_at: datetime) -> datetime:
         known = self._seen.get(tracepoint_id)
         if known is not None and version < known.version:
             raise Replay(f"version {version} is older than version {known.version}, which this agent has seen")
@@ -73,14 +88,6 @@ class SeenVersions:
         _write(self._path, kept)
         self._seen = kept
         return now
-
-    def retire(self, tracepoint_id: str, version: int, reason: str) -> None:
-        """This version has ended for good, unless a newer one came meanwhile. Raises StateUnusable."""
-        known = self._seen.get(tracepoint_id)
-        if known is not None and known.version == version:
-            kept = self._seen | {tracepoint_id: replace(known, ended=reason)}
-            _write(self._path, kept)
-            self._seen = kept
 
     def _kept(self, now: datetime) -> dict[str, Seen]:
         horizon = (now - FORGET_AFTER).timestamp()

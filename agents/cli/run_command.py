@@ -10,6 +10,7 @@ import asyncio
 import logging
 import signal
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -77,9 +78,13 @@ async def _run(server: Server, token: JoinToken | None, ca: bytes | None, settin
 
 
 async def _identity(store: IdentityStore, server: Server, token: JoinToken | None, ca: bytes | None) -> AgentIdentity:
-    """The one that is kept; a join token makes a new one only where there is none."""
+    """The one that is kept; a join token makes a new one only where there is none, or one that is over."""
     kept = store.load()
-    if kept is not None:
+    if kept is not None and kept.valid_until <= datetime.now(UTC):
+        _LOG.warning("the certificate of %s ended at %s", kept.agent_id, kept.valid_until)
+        if token is None:
+            raise EnrolmentFailed("this agent was away for longer than its certificate lives: give a new --join-token")
+    elif kept is not None:
         if token is not None:
             _LOG.info("already enrolled as %s: the join token is not used", kept.agent_id)
         return kept

@@ -67,7 +67,7 @@ def try_command(
         request = read_request(template, given, target, unmasked=unmasked)
         refuse_denied_function(settings.host, request.template)
         order, lifetime = _bounded(request.order, hits, duration)
-        prober, kernel = build_prober(settings, calibrate=False)
+        prober, kernel = build_prober(settings)
         refuse_without_bpf(kernel)
         if unmasked:
             talk({"warning": "values are shown unmasked; do not keep or pass on what this prints"})

@@ -237,7 +237,7 @@ class RunningProbe:
             return self._stages.mask(decoded, self._order.rules)
         except Exception as error:  # noqa: BLE001 -- whatever a hostile target wrote: its rows are lost and counted, the probe goes on
             # The error's text may quote a captured value; its type and place do not.
-            _LOG.error("%d records of %s dropped: %s", len(records), self._order.function, _place(error))
+            _LOG.error("%d records of %s dropped: %s", len(records), self._order.function, place_of(error))
             part.drop(UNDECODED, len(records))
             return None
 
@@ -250,7 +250,8 @@ class RunningProbe:
         return np.zeros((0, part.file.program.layout.record_size), dtype=np.uint8)
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
+    """What went wrong and where, without the error's text."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -24,6 +24,7 @@ from agents.processes.model import NoProcess, NoProcessReason
 from agents.runtime.model import ArmFailed, ArmReason
 from agents.stages.accounting import Accounting
 from agents.stages.order import order_for
+from agents.stages.probe import place_of
 from agents.stages.service import Prober
 from agents.supervisor.lifecycle import ALIVE, EndReason, Event, State, after
 from agents.uplink.model import BatchHead
@@ -142,9 +143,13 @@ class Life:
             reason = await self._until_armed()
             if reason is None and not self._paused:
                 reason = await self._until_ended()
+            return await self._over(reason)
         except _CannotStart as error:
-            return await self._failed(error)
-        return await self._over(reason)
+            column = f"column {error.column!r}: " if isinstance(error, CannotCompile) and error.column else ""
+            event = "agent.refuse" if isinstance(error, Refused) else "agent.compile"
+            return await self._failed(f"{error.reason}: {column}{error.detail}", event)
+        except Exception as error:  # noqa: BLE001 -- one strange binary must not take the other probes down with it
+            return await self._failed(f"internal: {place_of(error)}: please report this", "agent.detach")
 
     async def _until_armed(self) -> EndReason | None:
         """Wait for the target's first process. None: it is armed (or paused)."""
@@ -270,15 +275,15 @@ class Life:
         self.report("agent.detach" if was_armed else "")
         return Ended(reason, accounting)
 
-    async def _failed(self, error: Unresolved | CannotCompile | ArmFailed | Refused | NoProcess) -> Ended:
+    async def _failed(self, detail: str, event: str) -> Ended:
         await self._blocking(self._probe.close)
-        column = f"column {error.column!r}: " if isinstance(error, CannotCompile) and error.column else ""
-        self._detail = f"{error.reason}: {column}{error.detail}"
+        self._sites = self._processes = 0
+        self._detail = detail
         self.end_reason = EndReason.ERROR
         self.state = after(self.state, Event.FAIL)
-        _LOG.warning("cannot run %s: %s", self._name, self._detail)
-        self.report("agent.refuse" if isinstance(error, Refused) else "agent.compile")
-        return Ended(EndReason.ERROR, self._before)
+        _LOG.warning("cannot run %s: %s", self._name, detail)
+        self.report(event)
+        return Ended(EndReason.ERROR, self._told or self._before)
 
     def _send(self, batches: tuple[MaskedBatch, ...], accounting: Accounting, reason: EndReason | None = None) -> None:
         for number, batch in enumerate(batches, start=1):

@@ -47,6 +47,10 @@ class AgentIdentity:
     def spiffe_id(self) -> str:
         return agent_uri(self.agent_id)
 
+    @property
+    def valid_until(self) -> datetime:
+        return _leaf(self.certificate).not_valid_after_utc
+
 
 class KeyRequest:
     """A new key and the certificate request for it. Who it is for, the gateway decides."""

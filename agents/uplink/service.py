@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE: Final = timedelta(milliseconds=500)
 LONGEST_PAUSE: Final = timedelta(seconds=15)  # a quarter of the default lease: a gateway's restart ends no probe
+RENEW_LOOK: Final = timedelta(minutes=5)
 RENEW_RETRY: Final = timedelta(minutes=10)
 MAX_ARROW: Final = 1 << 20  # bytes of one batch; gRPC's own bound for a message is 4 MiB
 
@@ -135,8 +136,10 @@ class Uplink:
 
     async def _renewal(self, channel: grpc.aio.Channel) -> None:
         while True:
-            wait = (self._identity.renew_after - datetime.now(UTC)).total_seconds()
-            await asyncio.sleep(max(0.0, wait))
+            # Looked at again and again: the loop's clock stands still while the host sleeps.
+            if datetime.now(UTC) < self._identity.renew_after:
+                await asyncio.sleep(min(RENEW_LOOK, self._identity.renew_after - datetime.now(UTC)).total_seconds())
+                continue
             try:
                 renewed = await renew(channel, self._identity)
                 self._store.save(renewed)

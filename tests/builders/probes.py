@@ -69,7 +69,11 @@ class FakeArmed:
     def fire(self, *numbers: int) -> None:
         for number in numbers:
             self.tally[Counter.HITS] += 1
-            if self.detached or self.host.boot >= self.deadline or self.tally[Counter.DELIVERED] >= self.request.max_hits:
+            if (
+                self.detached
+                or self.host.boot >= self.deadline
+                or self.tally[Counter.DELIVERED] >= self.request.max_hits
+            ):
                 self.tally[Counter.EXPIRED] += 1
             else:
                 self.tally[Counter.DELIVERED] += 1

@@ -17,7 +17,7 @@ from wire.v1 import gateway_pb2
 from agents.runtime import inventory
 from language.model import At, LimitSpec, Template
 from tests.builders.agent_program import SUM, Process, agent, calls, loaded_by, running, shop
-from tests.builders.gateway import TestGateway
+from tests.builders.scripted_gateway import TestGateway
 from tests.builders.specs import envelope, spec, template
 
 pytestmark = [pytest.mark.host, pytest.mark.xdist_group("host")]

@@ -1,6 +1,7 @@
 """An agent runs what its own control plane signed for it, in time and within the host's limits; nothing else."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -14,7 +15,7 @@ from wire.dsse import SPEC_PAYLOAD_TYPE, key_id, seal
 from wire.v1 import spec_pb2
 
 from agents.admission.model import CLOCK_SKEW, HostLimits, HostPolicy, RefusalReason, Refused
-from agents.admission.seen_versions import FORGET_AFTER, SeenVersions, StateUnusable
+from agents.admission.seen_versions import FORGET_AFTER, Ended, SeenVersions, StateUnusable
 from agents.admission.service import Admission, Identity
 from language import canonical
 from language.masking import Action
@@ -253,6 +254,28 @@ def test_memory_is_kept_as_long_as_an_older_version_could_be_in_time(tmp_path, c
     clock.now += timedelta(seconds=2)
     seen.record("tp_newer", 1, "sha256:c", clock.now)
     assert "tp_old" not in (tmp_path / "seen.json").read_text()
+
+
+def test_many_threads_write_one_memory(tmp_path, clock):
+    seen = SeenVersions(tmp_path / "seen.json", clock)
+
+    def live(number: int) -> None:
+        seen.record(f"tp_{number}", 1, "sha256:a", NOON)
+        seen.retire(f"tp_{number}", 1, "ttl")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(live, range(50)))
+    again = SeenVersions(tmp_path / "seen.json", clock)
+    for number in range(50):
+        with pytest.raises(Ended, match="ttl"):
+            again.record(f"tp_{number}", 1, "sha256:a", NOON)
+
+
+def test_the_end_of_an_older_version_does_not_end_a_newer_one(tmp_path, clock):
+    seen = SeenVersions(tmp_path / "seen.json", clock)
+    seen.record("tp_1", 2, "sha256:b", NOON)
+    seen.retire("tp_1", 1, "deleted")
+    assert seen.record("tp_1", 2, "sha256:b", NOON) == NOON
 
 
 # --- time ----------------------------------------------------------------------------------------------------------

@@ -160,6 +160,18 @@ async def test_a_kernel_that_refuses_is_reported(agent, host):
     assert agent.gateway.statuses[-1].detail.startswith("verifier: ")
 
 
+async def test_an_unforeseen_error_fails_its_probe_and_no_other(agent, host):
+    await agent.want(spec(template()))
+    await agent.armed()
+    host.start(11, service="other", file="other")
+    host.resolve_problem = KeyError("secret-value")
+    await agent.want(spec(template(), "tp_2", service="other"))
+    await until(lambda: agent.gateway.last_state == gateway_pb2.STATE_FAILED)
+    assert agent.gateway.statuses[-1].detail.startswith("internal: KeyError at ")
+    assert "secret-value" not in agent.gateway.statuses[-1].detail
+    assert agent.supervisor.running() == {"tp_1": 1}
+
+
 # --- ends ----------------------------------------------------------------------------------------------------------
 
 

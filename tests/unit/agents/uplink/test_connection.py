@@ -19,7 +19,7 @@ from agents.uplink.enrolment import EnrolmentFailed, enroll
 from agents.uplink.identity import AgentIdentity, BadIdentity, IdentityStore
 from agents.uplink.model import BatchHead, QuestionRefused
 from agents.uplink.service import Uplink
-from tests.builders.gateway import Authority, TestGateway
+from tests.builders.scripted_gateway import Authority, TestGateway
 
 SECRET = "pgj_" + "s" * 40
 
