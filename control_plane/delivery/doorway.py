@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import socket
 from dataclasses import dataclass
 from typing import Final
@@ -79,7 +80,7 @@ class Doorway:
         finally:
             self._waiting -= 1
         door = self._doors.enroll if name == ENROLL_SERVER_NAME else self._doors.gateway
-        inner_reader, inner_writer = await asyncio.open_unix_connection(door)
+        inner_reader, inner_writer = await _open(door, writer)
         inner_writer.write(first)
         ways = [
             asyncio.ensure_future(_pass_on(reader, inner_writer)),
@@ -113,6 +114,20 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         while chunk := await reader.read(BUFFER):
             writer.write(chunk)
             await writer.drain()
+
+
+async def _open(door: str, outer: asyncio.StreamWriter) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the server, from a socket whose abstract name tells it the peer's address, for the audit log."""
+    host, port = outer.get_extra_info("peername")[:2]
+    plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    plain.bind(f"\0probegate/{host}/{port}/{secrets.token_hex(4)}")
+    plain.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(plain, door)
+        return await asyncio.open_unix_connection(sock=plain)
+    except BaseException:
+        plain.close()
+        raise
 
 
 def _bound(writer: asyncio.StreamWriter) -> None:

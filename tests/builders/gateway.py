@@ -1,312 +1,241 @@
-"""A gateway for agents under test: real grpc.aio servers with mutual TLS and a CA of its own; what it says, the test decides.
-
-One port, two TLS sides chosen by the server name of the ClientHello, as the real one has it. It can be closed and opened
-again on the same port, stop renewing the lease, and refuse batches.
-"""
+"""A whole gateway on loopback with real TLS, a real database and sinks in memory, and an agent that speaks by hand."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.x509.oid import NameOID
-from wire.dsse import key_id
-from wire.identity import ENROLL_SERVER_NAME, GATEWAY_SERVER_NAME, JoinToken, agent_id_of, agent_uri
+from wire.identity import ENROLL_SERVER_NAME, GATEWAY_SERVER_NAME, JoinToken, agent_uri
 from wire.v1 import gateway_pb2, records_pb2
-from wire.v1.gateway_pb2_grpc import GatewayServicer, add_GatewayServicer_to_server
+from wire.v1.gateway_pb2_grpc import GatewayStub
 
-T = TypeVar("T")
+from control_plane.audit.service import AuditLog
+from control_plane.delivery.deliveries import Deliveries
+from control_plane.delivery.enrolment import Enrolment
+from control_plane.delivery.feed import Feeds
+from control_plane.delivery.gateway import Gateway
+from control_plane.delivery.identification import Identification
+from control_plane.delivery.pki import CertificateAuthority, load_or_create
+from control_plane.delivery.ports import AgentReport, SpecStore
+from control_plane.delivery.pulse import Pulse
+from control_plane.delivery.server import GatewayServer
+from control_plane.delivery.service import Fleet
+from control_plane.delivery.session import Exchange
+from control_plane.delivery.switchboard import Switchboard
+from control_plane.foundation.clock import Clock, SystemClock
+from control_plane.foundation.database import Database
+from control_plane.foundation.errors import ProbegateError
+from control_plane.foundation.identifiers import AgentId, TenantId
+from control_plane.policy.model import Permission
+from control_plane.signing.model import SealedSpec
+from control_plane.signing.service import Signer
+from tests.builders import principals
+from tests.builders.database import sqlite_database
+from tests.builders.plans import masked_plan, seal_context
+
+SPEC_KEY = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"spec key of the tests").digest())
 
 
-class Authority:
-    """A certificate authority that lives as long as the test."""
+class KeptStatuses:
+    """A StatusSink that keeps what it is told, and fails on demand."""
 
     def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
-        self.certificate = self._signed(
-            self._name, self._key.public_key(), [x509.DNSName("ca.test")], timedelta(days=1), ca=True
-        )
-        self.pem = _pem(self.certificate)
-        self.sha256 = hashlib.sha256(self.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
+        self.reports: list[tuple[TenantId, AgentId, AgentReport]] = []
+        self.failure: ProbegateError | None = None
 
-    def server(self) -> tuple[bytes, bytes]:
-        """Key and chain; the chain ends in the CA, which is what an agent looks for."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [x509.DNSName(ENROLL_SERVER_NAME), x509.DNSName(GATEWAY_SERVER_NAME)]
-        return _private(key), _pem(
-            self._signed(_name("gateway"), key.public_key(), names, timedelta(days=1))
-        ) + self.pem
+    async def report(self, tenant: TenantId, agent: AgentId, report: AgentReport) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.reports.append((tenant, agent, report))
 
-    def agent(self, csr: bytes, agent_id: str, life: timedelta) -> bytes:
-        request = x509.load_der_x509_csr(csr)
-        uri = x509.UniformResourceIdentifier(agent_uri(agent_id))
-        return _pem(self._signed(request.subject, request.public_key(), [uri], life))
 
-    def _signed(
-        self, subject: x509.Name, key: Any, names: list[x509.GeneralName], life: timedelta, *, ca: bool = False
-    ) -> x509.Certificate:
-        now = datetime.now(UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(minutes=1))
-            .not_valid_after(now + life)
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
+class KeptBatches:
+    """A BatchSink that keeps what it is given, refuses or fails on demand."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[TenantId, AgentId, records_pb2.Batch]] = []
+        self.refusal = ""
+        self.failure: ProbegateError | None = None
+
+    async def store(self, tenant: TenantId, agent: AgentId, batch: records_pb2.Batch) -> str:
+        if self.failure is not None:
+            raise self.failure
+        if not self.refusal:
+            self.batches.append((tenant, agent, batch))
+        return self.refusal
 
 
 @dataclass
-class Heard:
-    """Everything agents said, in order."""
+class RunningGateway:
+    port: int
+    database: Database
+    audit: AuditLog
+    authority: CertificateAuthority
+    enrolment: Enrolment
+    fleet: Fleet
+    signer: Signer
+    store: SpecStore
+    statuses: KeptStatuses = field(default_factory=KeptStatuses)
+    batches: KeptBatches = field(default_factory=KeptBatches)
 
-    hellos: list[gateway_pb2.Hello] = field(default_factory=list)
-    acks: list[gateway_pb2.Ack] = field(default_factory=list)
-    nacks: list[gateway_pb2.Nack] = field(default_factory=list)
-    statuses: list[gateway_pb2.Status] = field(default_factory=list)
-    answers: list[gateway_pb2.FunctionsAnswer] = field(default_factory=list)
-    batches: list[records_pb2.Batch] = field(default_factory=list)
-    heartbeats: int = 0
-    renewals: int = 0
-    peers: set[str] = field(default_factory=set)
+    async def token(self, tenant: str = "acme", uses: int = 1, life: timedelta = timedelta(minutes=10)) -> str:
+        grant = principals.grant(Permission.AGENT_JOIN, tenant=tenant)
+        return (await self.enrolment.mint(grant, life, uses)).token
 
-    def states(self, tracepoint_id: str) -> list[int]:
-        return [status.state for status in self.statuses if status.tracepoint_id == tracepoint_id]
+    async def agent(self, tenant: str = "acme", hostname: str = "host-1") -> HandAgent:
+        """An agent that has just enrolled."""
+        agent = HandAgent(self.port, self.authority.pem)
+        await agent.enroll(await self.token(tenant), hostname)
+        return agent
 
-    def ended(self, tracepoint_id: str) -> str | None:
-        """Why it ended, once it has."""
-        reasons = [s.end_reason for s in self.statuses if s.tracepoint_id == tracepoint_id and s.end_reason]
-        return reasons[-1] if reasons else None
+    def seal(
+        self,
+        *agents: HandAgent,
+        tracepoint_id: str = "tp_1",
+        version: int = 1,
+        tenant: str = "acme",
+        life: timedelta = timedelta(minutes=10),
+    ) -> SealedSpec:
+        audience = [agent_uri(agent.agent_id) for agent in agents]
+        now = datetime.now(UTC)
+        context = seal_context(
+            *audience, tracepoint_id=tracepoint_id, version=version, tenant=tenant, now=now, life=life
+        )
+        return self.signer.seal(masked_plan(), context)
 
-    def final(self, tracepoint_id: str) -> records_pb2.Batch | None:
-        finals = [batch for batch in self.batches if batch.tracepoint_id == tracepoint_id and batch.final]
-        return finals[-1] if finals else None
+
+@contextlib.asynccontextmanager
+async def running_gateway(
+    directory: Path,
+    store: SpecStore,
+    *,
+    clock: Clock | None = None,
+    lease: timedelta = timedelta(seconds=60),
+    database: Database | None = None,
+) -> AsyncIterator[RunningGateway]:
+    clock = clock or SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        database = database or await stack.enter_async_context(sqlite_database(directory))
+        audit = AuditLog(database, clock, Ed25519PrivateKey.generate())
+        authority = load_or_create(directory / "pki", clock)
+        signer = Signer(SPEC_KEY)
+        switchboard, identification = Switchboard(), Identification(database, clock)
+        feeds = Feeds(store, signer.public_keys, clock)
+        enrolment = Enrolment(database, audit, clock, authority)
+        statuses, batches = KeptStatuses(), KeptBatches()
+        exchange = Exchange(
+            feeds=feeds,
+            pulse=Pulse(database, store),
+            deliveries=Deliveries(database, audit, clock),
+            switchboard=switchboard,
+            identification=identification,
+            statuses=statuses,
+            clock=clock,
+            lease=lease,
+            verification_keys=tuple(signer.verification_keys()),
+        )
+        gateway = Gateway(exchange, enrolment, identification, authority, batches)
+        server = GatewayServer(gateway, feeds, authority, clock)
+        port = await server.start("127.0.0.1", 0)
+        running = asyncio.create_task(server.run())
+        fleet = Fleet(database, audit, clock, switchboard, identification)
+        try:
+            yield RunningGateway(port, database, audit, authority, enrolment, fleet, signer, store, statuses, batches)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await server.stop()
 
 
-class TestGateway(GatewayServicer):  # type: ignore[misc]
-    """`await open()`, then `say(...)` and look at `heard`."""
+def certificate_request(key: ec.EllipticCurvePrivateKey, name: str = "anything") -> bytes:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.DER)
 
-    __test__ = False  # not a test class, whatever pytest thinks of its name
 
-    def __init__(self, tenant: str = "acme") -> None:
-        self.authority = Authority()
-        self.tenant = tenant
-        self.spec_key = Ed25519PrivateKey.generate()
-        self.token = JoinToken("pgj_" + "s" * 40, self.authority.sha256)
-        self.heard = Heard()
-        self.lease_seconds = 60
-        self.renews_lease = True
-        self.refusal = ""
-        self.acknowledges = True
-        self.certificate_life = timedelta(hours=1)
-        self.renew_after = timedelta(minutes=40)
-        self.desired: dict[str, bytes] = {}
-        self.port = 0
-        self._streams: list[asyncio.Queue[gateway_pb2.ServerMessage]] = []
-        self._servers: list[grpc.aio.Server] = []
-        self._front: asyncio.Server | None = None
-        self._pipes: set[asyncio.Task[None]] = set()
-        self._agents = 0
-        self._nonce = 0
+class HandAgent:
+    """The agents' side of the protocol, one message at a time."""
+
+    def __init__(self, port: int, ca: bytes) -> None:
+        self.port = port
+        self.ca = ca
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.agent_id = ""
+        self.tenant = ""
+        self.certificate = b""
 
     @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    async def open(self) -> None:
-        key, chain = self.authority.server()
-        enrol = await self._serve(grpc.ssl_server_credentials([(key, chain)]))
-        mutual = await self._serve(
-            grpc.ssl_server_credentials([(key, chain)], self.authority.pem, require_client_auth=True)
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            hello = await reader.read(1 << 16)
-            port = enrol if ENROLL_SERVER_NAME.encode() in hello else mutual
-            await self._pipe(reader, writer, hello, port)
+    def channel(self, *, name: str = GATEWAY_SERVER_NAME, certified: bool = True) -> grpc.aio.Channel:
+        own = (self.key_pem, self.certificate) if certified else (None, None)
+        credentials = grpc.ssl_channel_credentials(self.ca, *own)
+        options = [("grpc.ssl_target_name_override", name), ("grpc.enable_retries", 0)]
+        return grpc.aio.secure_channel(f"127.0.0.1:{self.port}", credentials, options)
 
-        self._front = await asyncio.start_server(connected, "127.0.0.1", self.port)
-        self.port = self._front.sockets[0].getsockname()[1]
-
-    async def close(self) -> None:
-        if self._front is not None:
-            self._front.close()
-        for server in self._servers:
-            await server.stop(None)
-        for pipe in self._pipes:
-            pipe.cancel()
-        await asyncio.gather(*self._pipes, return_exceptions=True)
-        self._servers.clear()
-        self._streams.clear()
-
-    def say(self, **message: Any) -> None:
-        """To every agent: say(retract=Retract(...))."""
-        for stream in self._streams:
-            stream.put_nowait(gateway_pb2.ServerMessage(**message))
-
-    def deploy(self, tracepoint_id: str, envelope: bytes) -> str:
-        """Desired from now on, also by agents that connect later."""
-        self.desired[tracepoint_id] = envelope
-        self._nonce += 1
-        self.say(desired=gateway_pb2.Desired(envelope=envelope, nonce=str(self._nonce)))
-        return str(self._nonce)
-
-    def retract(self, tracepoint_id: str, reason: str = "deleted") -> None:
-        self.desired.pop(tracepoint_id, None)
-        self.say(retract=gateway_pb2.Retract(tracepoint_id=tracepoint_id, reason=reason, nonce="r"))
-
-    async def until(self, true: Callable[[], T], seconds: float = 20.0) -> T:
-        """Wait for something to be heard; the assertion that it was, with what was heard instead."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not (found := true()):  # noqa: ASYNC110 -- the test's own condition, over what was heard
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            heard = self.heard
-            raise AssertionError(
-                f"not heard within {seconds} s; statuses {heard.statuses}, nacks {heard.nacks},"
-                f" {len(heard.batches)} batches, {len(heard.hellos)} hellos"
-            ) from None
-        return found
-
-    # --- the service -----------------------------------------------------------------------------------------
-
-    async def Enroll(self, request: gateway_pb2.EnrollRequest, context: Any) -> gateway_pb2.EnrollResponse:
-        if request.join_token != str(self.token):
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this join token is unknown, used or expired")
-        self._agents += 1
-        return self._response(f"ag_{self._agents}", request.csr)
-
-    async def Renew(self, request: gateway_pb2.RenewRequest, context: Any) -> gateway_pb2.EnrollResponse:
-        self.heard.renewals += 1
-        self.renew_after = timedelta(minutes=40)
-        return self._response(_peer(context), request.csr)
-
-    async def Sync(
-        self, requests: AsyncIterator[gateway_pb2.AgentMessage], context: Any
-    ) -> AsyncIterator[gateway_pb2.ServerMessage]:
-        self.heard.peers.add(_peer(context))
-        out: asyncio.Queue[gateway_pb2.ServerMessage] = asyncio.Queue()
-        reading = asyncio.create_task(self._listen(requests, out))
-        try:
-            while True:
-                yield await out.get()
-        finally:
-            reading.cancel()
-            if out in self._streams:
-                self._streams.remove(out)
-
-    async def Upload(
-        self, requests: AsyncIterator[records_pb2.Batch], context: Any
-    ) -> AsyncIterator[records_pb2.BatchAck]:
-        async for batch in requests:
-            self.heard.batches.append(batch)
-            if self.acknowledges:
-                yield records_pb2.BatchAck(
-                    tracepoint_id=batch.tracepoint_id, sequence=batch.sequence, refusal=self.refusal
-                )
-
-    # --- inside ----------------------------------------------------------------------------------------------
-
-    async def _listen(self, requests: AsyncIterator[gateway_pb2.AgentMessage], out: asyncio.Queue[Any]) -> None:
-        async for message in requests:
-            match message.WhichOneof("message"):
-                case "hello":
-                    self.heard.hellos.append(message.hello)
-                    self._greet(out)
-                case "heartbeat":
-                    self.heard.heartbeats += 1
-                    if self.renews_lease:
-                        lease = gateway_pb2.LeaseRenewal(nonce=message.heartbeat.nonce)
-                        out.put_nowait(gateway_pb2.ServerMessage(lease=lease))
-                case "ack":
-                    self.heard.acks.append(message.ack)
-                case "nack":
-                    self.heard.nacks.append(message.nack)
-                case "status":
-                    self.heard.statuses.append(message.status)
-                case "functions":
-                    self.heard.answers.append(message.functions)
-
-    def _greet(self, out: asyncio.Queue[Any]) -> None:
-        out.put_nowait(gateway_pb2.ServerMessage(welcome=gateway_pb2.Welcome(lease_seconds=self.lease_seconds)))
-        for envelope in self.desired.values():
-            self._nonce += 1
-            desired = gateway_pb2.Desired(envelope=envelope, nonce=str(self._nonce))
-            out.put_nowait(gateway_pb2.ServerMessage(desired=desired))
-        self._streams.append(out)
-
-    def _response(self, agent_id: str, csr: bytes) -> gateway_pb2.EnrollResponse:
-        public = self.spec_key.public_key()
-        response = gateway_pb2.EnrollResponse(
-            agent_id=agent_id,
-            tenant=self.tenant,
-            certificate=self.authority.agent(csr, agent_id, self.certificate_life) + self.authority.pem,
-            ca=self.authority.pem,
-            spec_keys=[gateway_pb2.VerificationKey(key_id=key_id(public), ed25519=public.public_bytes_raw())],
-        )
-        response.renew_after.FromDatetime(datetime.now(UTC) + self.renew_after)
+    async def enroll(self, token: str, hostname: str = "host-1") -> gateway_pb2.EnrollResponse:
+        request = gateway_pb2.EnrollRequest(join_token=token, csr=certificate_request(self.key), hostname=hostname)
+        async with self.channel(name=ENROLL_SERVER_NAME, certified=False) as channel:
+            response = await GatewayStub(channel).Enroll(request, timeout=10)
+        self.agent_id, self.tenant, self.certificate = response.agent_id, response.tenant, response.certificate
+        assert JoinToken.parse(token).ca_sha256
         return response
 
-    async def _serve(self, credentials: grpc.ServerCredentials) -> int:
-        server = grpc.aio.server()
-        add_GatewayServicer_to_server(self, server)
-        port = server.add_secure_port("127.0.0.1:0", credentials)
-        await server.start()
-        self._servers.append(server)
-        return port
-
-    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes, port: int) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-        inner_writer.write(first)
-
-        async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-            try:
-                while data := await source.read(1 << 16):
-                    target.write(data)
-                    await target.drain()
-            except ConnectionError:
-                return  # either side went away: so does the pipe
-            finally:
-                target.close()
-
-        for each in (copy(reader, inner_writer), copy(inner_reader, writer)):
-            task = asyncio.create_task(each)
-            self._pipes.add(task)
-            task.add_done_callback(self._pipes.discard)
+    @contextlib.asynccontextmanager
+    async def sync(self, running: dict[str, int] | None = None) -> AsyncIterator[HandSync]:
+        """A stream that has said Hello and was welcomed."""
+        async with self.channel() as channel:
+            stream = HandSync(GatewayStub(channel).Sync())
+            await stream.send(
+                hello=gateway_pb2.Hello(agent_version="1", hostname="h", kernel="6", running=running or {})
+            )
+            stream.welcome = (await stream.receive("welcome")).welcome
+            yield stream
+            stream.call.cancel()
 
 
-def _peer(context: Any) -> str:
-    uris = [name.decode() for name in context.auth_context().get("x509_subject_alternative_name", [])]
-    found = [agent for agent in map(agent_id_of, uris) if agent is not None]
-    if len(found) != 1:
-        raise AssertionError(f"the peer's certificate names {uris}")
-    return found[0]
+class HandSync:
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self.welcome = gateway_pb2.Welcome()
 
+    async def send(self, **message: Any) -> None:
+        await self.call.write(gateway_pb2.AgentMessage(**message))
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+    async def receive(self, kind: str, seconds: float = 10) -> gateway_pb2.ServerMessage:
+        """The next message of this kind; others are passed over."""
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await self.call.read()
+                if message is grpc.aio.EOF:
+                    raise EOFError(f"{await self.call.code()}: {await self.call.details()}")
+                if message.WhichOneof("message") == kind:
+                    return message
 
+    async def silence(self, kind: str, seconds: float = 1.0) -> bool:
+        """Whether no such message comes for so long."""
+        try:
+            await self.receive(kind, seconds)
+        except TimeoutError:
+            return True
+        return False
 
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    async def ended(self, seconds: float = 10) -> grpc.StatusCode:
+        async with asyncio.timeout(seconds):
+            while (await self.call.read()) is not grpc.aio.EOF:
+                pass
+            return await self.call.code()

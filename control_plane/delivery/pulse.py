@@ -1,0 +1,49 @@
+"""Whether the control plane is well enough to let probes live on: Redis and the database answered just now.
+
+Every heartbeat of every agent asks; one check answers all that come within FRESH_SECONDS. No answer, no lease renewal,
+and so no probe: a control plane that could not stop a probe must not keep one alive either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from control_plane.delivery.ports import SpecStore
+from control_plane.foundation.database import Database
+from control_plane.foundation.errors import DependencyUnavailable
+
+FRESH_SECONDS: Final = 1.0  # "just now"; a lease is at least twice as long
+ANSWER_SECONDS: Final = 4.0
+
+
+class Pulse:
+    def __init__(self, database: Database, store: SpecStore) -> None:
+        self._database = database
+        self._store = store
+        self._felt: tuple[float, str] = (float("-inf"), "")  # when, and what was wrong
+        self._asking = asyncio.Lock()
+
+    async def feel(self) -> None:
+        """Returns when both are well. Raises DependencyUnavailable."""
+        async with self._asking:  # who waits here gets the answer that the one in front got
+            if time.monotonic() - self._felt[0] >= FRESH_SECONDS:
+                wrong = await self._ask()
+                self._felt = (time.monotonic(), wrong)
+            if self._felt[1]:
+                raise DependencyUnavailable(self._felt[1])
+
+    async def _ask(self) -> str:
+        try:
+            await self._store.alive()
+            async with asyncio.timeout(ANSWER_SECONDS), self._database.transaction() as session:
+                await session.execute(select(1))
+        except DependencyUnavailable as error:
+            return error.detail
+        except (SQLAlchemyError, OSError, TimeoutError):
+            return "the database does not answer"
+        return ""

@@ -1,0 +1,143 @@
+"""The fleet: which agents a tenant has, what they could probe, and how one is shut out.
+
+`active_agents` is where a tracepoint's audience comes from (`tracepoints`). `functions` asks the agents that are
+connected to this replica; what they answer is theirs, bounded and passed on. The gateway does the delivering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.delivery.identification import Identification
+from control_plane.delivery.switchboard import Line, Switchboard
+from control_plane.delivery.tables import AgentRow
+from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditTrail, Outcome
+from control_plane.foundation.clock import Clock
+from control_plane.foundation.database import Database
+from control_plane.foundation.errors import DependencyUnavailable, Invalid, NotFound, TooMany
+from control_plane.foundation.identifiers import AgentId, TenantId
+from control_plane.policy.model import Grant
+
+ACTIVE: Final = timedelta(minutes=2)  # seen within it; a connected agent is seen four times a minute
+ANSWER: Final = timedelta(seconds=35)  # an agent gives itself 30 to index a big executable for the first time
+MAX_ASKED: Final = 50  # agents in one question; the same service has the same functions on the others
+MAX_FUNCTIONS: Final = 1000  # of one agent in one answer
+MAX_AGENTS: Final = 10_000  # listed at once
+
+
+@dataclass(frozen=True)
+class FunctionsOf:
+    """What one agent answered: each function as `probegate-agent functions -o json` prints it, or a problem."""
+
+    agent: AgentId
+    functions: tuple[Mapping[str, Any], ...]
+    problem: str
+
+
+class Fleet:
+    def __init__(
+        self,
+        database: Database,
+        audit: AuditTrail,
+        clock: Clock,
+        switchboard: Switchboard,
+        identification: Identification,
+    ) -> None:
+        self._database = database
+        self._audit = audit
+        self._clock = clock
+        self._switchboard = switchboard
+        self._identification = identification
+
+    async def active_agents(self, session: AsyncSession, tenant: TenantId) -> tuple[AgentRow, ...]:
+        """Enrolled, not revoked, heard of lately; in the caller's transaction."""
+        wanted = (
+            select(AgentRow)
+            .where(
+                AgentRow.tenant == tenant,
+                AgentRow.revoked_at.is_(None),
+                AgentRow.last_seen_at > self._clock.now() - ACTIVE,
+            )
+            .order_by(AgentRow.agent_id)
+            .limit(MAX_AGENTS)
+        )
+        return tuple((await session.scalars(wanted)).all())
+
+    async def list(self, grant: Grant) -> tuple[AgentRow, ...]:
+        """All agents of the tenant, the revoked ones too; newest first."""
+        wanted = (
+            select(AgentRow)
+            .where(AgentRow.tenant == grant.resource.tenant)
+            .order_by(AgentRow.enrolled_at.desc(), AgentRow.agent_id)
+            .limit(MAX_AGENTS)
+        )
+        async with self._database.transaction() as session:
+            return tuple((await session.scalars(wanted)).all())
+
+    def is_active(self, agent: AgentRow) -> bool:
+        seen = agent.last_seen_at
+        return agent.revoked_at is None and seen is not None and seen > self._clock.now() - ACTIVE
+
+    async def revoke(self, grant: Grant, agent: AgentId) -> None:
+        """Shut an agent out: its streams end, its certificate opens nothing any more. Raises NotFound."""
+        tenant = grant.resource.tenant
+        changed = (
+            update(AgentRow)
+            .where(AgentRow.tenant == tenant, AgentRow.agent_id == agent, AgentRow.revoked_at.is_(None))
+            .values(revoked_at=self._clock.now(), revoked_by=grant.principal.id)
+            .returning(AgentRow.agent_id)
+        )
+        event = AuditEvent(
+            action=AuditAction.AGENT_REVOKE,
+            outcome=Outcome.SUCCESS,
+            actor=grant.principal.id,
+            resource=f"agent/{agent[:64]}",
+        )
+        async with self._database.transaction() as session:
+            if (await session.execute(changed)).one_or_none() is None:
+                raise NotFound(
+                    f"there is no agent {agent[:64]!r} that could be revoked; `probegate agent ls` lists them"
+                )
+            await self._audit.append(session, tenant, event)
+        self._identification.forget(agent)
+        self._switchboard.hang_up(agent, "this agent was revoked")
+
+    async def functions(
+        self, grant: Grant, service: str, pattern: str = "", limit: int = 200
+    ) -> tuple[FunctionsOf, ...]:
+        """Ask every connected agent of the tenant. Raises DependencyUnavailable when there is none, Invalid."""
+        if not 1 <= limit <= MAX_FUNCTIONS:
+            raise Invalid(f"limit is {limit}: ask for 1 to {MAX_FUNCTIONS} functions")
+        lines = self._switchboard.lines(grant.resource.tenant)[:MAX_ASKED]
+        if not lines:
+            raise DependencyUnavailable(
+                "no agent of this tenant is connected: start one with `probegate-agent run`", code="no_agents"
+            )
+        return tuple(await asyncio.gather(*(_ask(line, service, pattern, limit) for line in lines)))
+
+
+async def _ask(line: Line, service: str, pattern: str, limit: int) -> FunctionsOf:
+    try:
+        async with asyncio.timeout(ANSWER.total_seconds()):
+            answer = await line.ask_functions(service, pattern, limit)
+    except TimeoutError:
+        return FunctionsOf(line.known.agent, (), f"no answer within {ANSWER.total_seconds():.0f} s")
+    except (TooMany, DependencyUnavailable) as error:
+        return FunctionsOf(line.known.agent, (), error.detail)
+    if answer.problem:
+        return FunctionsOf(line.known.agent, (), answer.problem)
+    try:
+        parsed = json.loads(answer.json)
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, list) or not all(isinstance(function, dict) for function in parsed):
+        return FunctionsOf(line.known.agent, (), "the agent's answer is not a list of functions: update the agent")
+    return FunctionsOf(line.known.agent, tuple(parsed[:limit]), "")
