@@ -116,7 +116,7 @@ _ADDRESS_INDEX: Final = frozenset({dw.FORM_ADDRX, dw.FORM_ADDRX1, dw.FORM_ADDRX2
 _STRING_INDEX: Final = frozenset({dw.FORM_STRX, dw.FORM_STRX1, dw.FORM_STRX2, dw.FORM_STRX3, dw.FORM_STRX4})
 _UNIT_REFERENCES: Final = frozenset({dw.FORM_REF1, dw.FORM_REF2, dw.FORM_REF4, dw.FORM_REF8, dw.FORM_REF_UDATA})
 _ELSEWHERE: Final = frozenset(  # in a file that is not here: the attribute counts as missing
-    {dw.FORM_REF_SUP4, dw.FORM_REF_SUP8, dw.FORM_STRP_SUP, dw.FORM_GNU_REF_ALT, dw.FORM_GNU_STRP_ALT, dw.FORM_REF_SIG8}
+    {dw.FORM_REF_SUP4, dw.FORM_REF_SUP8, dw.FORM_STRP_SUP, dw.FORM_GNU_REF_ALT, dw.FORM_GNU_STRP_ALT}
 )
 
 
@@ -125,7 +125,10 @@ class DebugInformation:
 
     def __init__(self, sections: Sections) -> None:
         self.sections = sections
-        self.info = sections(".debug_info")
+        info = sections(".debug_info")
+        self._types_begin = len(info)
+        self.info = info + sections(".debug_types")  # DWARF 4 keeps type units apart: here they follow the others
+        self._signatures: dict[int, int] = {}  # of a type unit -> offset of its type's entry
         self._abbreviations: dict[tuple[int, int, int], Mapping[int, Abbreviation]] = {}
 
     @cached_property
@@ -290,11 +293,17 @@ class DebugInformation:
         if version == 5:
             kind, address_size = info[at], info[at + 1]
             abbreviations_at = int.from_bytes(info[at + 2 : at + 2 + offset_size], "little")
-            at += 2 + offset_size + {2: 8 + offset_size, 4: 8, 5: 8, 6: 8 + offset_size}.get(kind, 0)
+            at += 2 + offset_size
+            extra = {2: 8 + offset_size, 4: 8, 5: 8, 6: 8 + offset_size}.get(kind, 0)
         else:
             abbreviations_at = int.from_bytes(info[at : at + offset_size], "little")
             address_size = info[at + offset_size]
             at += offset_size + 1
+            kind, extra = (2, 8 + offset_size) if start >= self._types_begin else (1, 0)
+        if kind == 2:  # DW_UT_type: a signature, and where in the unit its type is
+            signature = int.from_bytes(info[at : at + 8], "little")
+            self._signatures[signature] = start + int.from_bytes(info[at + 8 : at + 8 + offset_size], "little")
+        at += extra
         key = (abbreviations_at, version << 8 | address_size, offset_size)
         if key not in self._abbreviations:
             self._abbreviations[key] = _abbreviations(self.abbrev, abbreviations_at, version, address_size, offset_size)
@@ -356,6 +365,8 @@ class DebugInformation:
             return self._block(form, at)
         if form in _ELSEWHERE:
             return None, end
+        if form == dw.FORM_REF_SIG8:
+            return self._signatures.get(number), end
         if form == dw.FORM_FLAG:
             return number != 0, end
         if form in _UNIT_REFERENCES:

@@ -7,6 +7,7 @@ units of the functions shown are read. Without debug information a row has its n
 from __future__ import annotations
 
 import fnmatch
+from collections import Counter
 from typing import Final
 
 from agents.binaries import dwarf_constants as dw
@@ -15,6 +16,7 @@ from agents.binaries.dwarf_lists import ranges
 from agents.binaries.function_entries import attribute, full_name, inlined_copies, type_of
 from agents.binaries.function_names import NamedFunction, readable
 from agents.binaries.model import FunctionSummary, Language
+from agents.binaries.native_names import Definition, qualified_names, signature
 from agents.binaries.open_binary import OpenBinary
 from agents.binaries.probed_function import ProbedFunction
 from agents.binaries.type_names import type_name
@@ -27,12 +29,29 @@ _SUBPROGRAM: Final = frozenset({dw.TAG_SUBPROGRAM})
 
 def list_functions(binary: OpenBinary, pattern: str | None, limit: int) -> tuple[FunctionSummary, ...]:
     limit = max(0, min(limit, MAX_LISTED))
+    if not binary.is_go and binary.has_debug_information:
+        return tuple(_summary(binary, name, found) for name, found in _native(binary.debug, pattern)[:limit])
     functions = binary.symbols or tuple(NamedFunction(name, 0, 0) for name in binary.pclntab_names)
     chosen = sorted((f for f in functions if _matches(f.name, pattern)), key=lambda f: f.name)[:limit]
     if not binary.has_debug_information:
         return tuple(FunctionSummary(f.name, None, None, (), (), 0, None) for f in chosen)
     units = _units(binary.debug, {f.address for f in chosen})
-    return tuple(_summary(binary, f, units.get(f.address)) for f in chosen)
+    return tuple(_summary(binary, f.name, units.get(f.address)) for f in chosen)
+
+
+def _native(debug: DebugInformation, pattern: str | None) -> list[tuple[str, tuple[Unit, Entry]]]:
+    """Functions with code by their qualified names; overloads with their parameters, as `function:` takes them."""
+    found: dict[int, Definition] = {}
+    for unit in debug.units:
+        for offset, name in qualified_names(debug, unit).items():
+            if not name or not _matches(name, pattern):
+                continue
+            entry = debug.entry(unit, offset)
+            if covered := ranges(debug, entry):
+                found.setdefault(covered[0][0], Definition(name, unit, entry, covered[0][0]))
+    count = Counter(each.name for each in found.values())
+    rows = [(d.name + (signature(debug, d) if count[d.name] > 1 else ""), (d.unit, d.entry)) for d in found.values()]
+    return sorted(rows, key=lambda row: row[0])
 
 
 def _matches(name: str, pattern: str | None) -> bool:
@@ -40,7 +59,9 @@ def _matches(name: str, pattern: str | None) -> bool:
         return True
     pattern = pattern[:MAX_PATTERN].lower()
     shown = readable(name).lower()
-    return fnmatch.fnmatchcase(shown, pattern) if any(c in pattern for c in "*?") else pattern in shown
+    if not any(each in pattern for each in "*?"):
+        return pattern in shown
+    return any(fnmatch.fnmatchcase(shown, before + pattern) for before in ("", "*/", "*.", "*::"))
 
 
 def _units(debug: DebugInformation, addresses: set[int]) -> dict[int, tuple[Unit, Entry]]:
@@ -60,12 +81,12 @@ def _units(debug: DebugInformation, addresses: set[int]) -> dict[int, tuple[Unit
     return found
 
 
-def _summary(binary: OpenBinary, named: NamedFunction, at: tuple[Unit, Entry] | None) -> FunctionSummary:
+def _summary(binary: OpenBinary, shown: str, at: tuple[Unit, Entry] | None) -> FunctionSummary:
     if at is None:
-        return FunctionSummary(named.name, None, None, (), (), 0, None)
+        return FunctionSummary(shown, None, None, (), (), 0, None)
     unit, entry = at
     debug, language = binary.debug, binary.language_of(unit)
-    function = ProbedFunction(binary.image, debug, unit, entry, named.name, {})
+    function = ProbedFunction(binary.image, debug, unit, entry, shown, {})
     arguments: list[tuple[str, str]] = []
     results: list[tuple[str, str]] = []
     for child in debug.children(entry):
@@ -84,4 +105,4 @@ def _summary(binary: OpenBinary, named: NamedFunction, at: tuple[Unit, Entry] | 
     if language is not Language.GO and (returned := type_of(debug, entry)) is not None:
         results.append(("", type_name(debug, returned)))
     copies = len(inlined_copies(debug, entry))
-    return FunctionSummary(named.name, function.file, function.line, tuple(arguments), tuple(results), copies, language)
+    return FunctionSummary(shown, function.file, function.line, tuple(arguments), tuple(results), copies, language)

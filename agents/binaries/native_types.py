@@ -78,6 +78,8 @@ class NativeTypes:
         """The entry behind typedefs and qualifiers, and the first name on the way."""
         entry, name = self.debug.entry_at(offset), ""
         for _ in range(MAX_NAMES):
+            elsewhere = entry.number(dw.AT_SIGNATURE)  # a declaration of what a type unit defines
+            entry = entry if elsewhere is None else self.debug.entry_at(elsewhere)
             name = name or entry.name
             if entry.tag != dw.TAG_TYPEDEF and entry.tag not in _QUALIFIERS:
                 return entry, name

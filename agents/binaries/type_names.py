@@ -25,11 +25,11 @@ def type_name(debug: DebugInformation, offset: int | None, nesting: int = 0) -> 
     if entry.name and not entry.name.startswith(".param"):
         return entry.name
     inner = type_name(debug, entry.number(dw.AT_TYPE), nesting + 1)
-    if entry.tag in _DECORATED:
+    if entry.tag in _DECORATED and not (entry.tag == dw.TAG_CONST_TYPE and inner.endswith(("*", "&"))):
         return _DECORATED[entry.tag].format(inner)
     if entry.tag == dw.TAG_ARRAY_TYPE:
         return f"{inner}[]"
-    return inner if entry.tag == dw.TAG_TYPEDEF else f"<unnamed {_kind(entry)}>"
+    return inner if entry.tag in {dw.TAG_TYPEDEF, dw.TAG_CONST_TYPE} else f"<unnamed {_kind(entry)}>"
 
 
 def _kind(entry: Entry) -> str:
