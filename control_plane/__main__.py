@@ -15,8 +15,10 @@ from typing import TypeVar
 import click
 
 from control_plane.bootstrap.core import Core, opened
+from control_plane.bootstrap.schema import WrongSchema, upgrade
 from control_plane.delivery.enrolment import Enrolment
 from control_plane.delivery.pki import BadAuthority
+from control_plane.foundation.database import Database
 from control_plane.foundation.errors import ProbegateError
 from control_plane.foundation.identifiers import TenantId
 from control_plane.identity.issuer.embedded import EmbeddedIssuer
@@ -31,7 +33,7 @@ from language import durations
 from language.errors import TemplateError
 
 T = TypeVar("T")
-_CANNOT_START = (ProbegateError, BadKeyFile, BadWrappingKey, BadAuthority, BadRoles)
+_CANNOT_START = (ProbegateError, WrongSchema, BadKeyFile, BadWrappingKey, BadAuthority, BadRoles)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,8 +67,18 @@ def serve() -> None:
 
 @main.command()
 def migrate() -> None:
-    """Bring the database's tables to this version."""
-    _with_core(_nothing)
+    """Bring the database's tables to this version. An embedded database is brought there by every start."""
+
+    async def run() -> None:
+        settings = _settings()
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database = Database(settings.database_url)
+        try:
+            await upgrade(database)
+        finally:
+            await database.close()
+
+    asyncio.run(run())
     click.echo("the database is up to date", err=True)
 
 
@@ -206,10 +218,6 @@ def _embedded(core: Core) -> EmbeddedIssuer:
 def _ask_password() -> str:
     password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return password
-
-
-async def _nothing(_: Core) -> None:
-    """Opening the database is what was asked for."""
 
 
 if __name__ == "__main__":

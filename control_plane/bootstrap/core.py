@@ -11,6 +11,7 @@ import httpx
 
 from control_plane.audit.reading import AuditReading
 from control_plane.audit.service import AuditLog
+from control_plane.bootstrap.schema import make_ready
 from control_plane.delivery.enrolment import Enrolment
 from control_plane.delivery.pki import CertificateAuthority, load_or_create
 from control_plane.foundation.clock import Clock, SystemClock
@@ -45,13 +46,12 @@ class Core:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Core]:
-    """The database, the log, identity and policy. Raises BadKeyFile, BadRoles."""
+    """The database, the log, identity and policy. Raises WrongSchema, BadKeyFile, BadAuthority, BadRoles."""
     async with AsyncExitStack() as stack:
         settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = Database(settings.database_url)
         stack.push_async_callback(database.close)
-        if database.is_sqlite:
-            await database.create_all()
+        await make_ready(database)
         clock = SystemClock()
         audit = AuditLog(database, clock, KeyFile(settings.keys / AUDIT_KEY).load_or_create())
         http = await stack.enter_async_context(httpx.AsyncClient())
