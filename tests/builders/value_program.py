@@ -15,7 +15,7 @@ from typing import Self
 
 from agents.binaries.model import ResolvedProbe
 from agents.binaries.service import Binaries
-from agents.compiler.model import CaptureRequest, CompileRequest, Counter
+from agents.compiler.model import CaptureRequest, CompileRequest
 from agents.compiler.service import compile_probe
 from agents.decoding.rows import to_rows
 from agents.decoding.service import decode
@@ -41,10 +41,11 @@ class Seen:
 
 
 class ValueProgram:
-    """One running process of a Go program with scenarios."""
+    """One running process of a program with scenarios: the Go one of tests/programs/values, or `binary`."""
 
-    def __init__(self, *flags: str) -> None:
-        self.binary = build_go(PROGRAMS / "values", *flags)
+    def __init__(self, *flags: str, binary: Path | None = None) -> None:
+        self.binary = binary or build_go(PROGRAMS / "values", *flags)
+        self._is_go = binary is None
         self._child = subprocess.Popen([str(self.binary)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._child.stdout.readline() == "ready\n"
 
@@ -58,6 +59,9 @@ class ValueProgram:
             assert isinstance(said, dict), said
             told.append(said)
         raise AssertionError(f"the program ended with status {self._child.wait()}")
+
+    def _named(self, scenario: str) -> str:
+        return f"main.{scenario}" if self._is_go else scenario
 
     def resolve(self, function: str, at: At = At.ENTRY_AND_RETURN) -> ResolvedProbe:
         return Binaries(CACHE / "binaries").resolve(str(self.binary), function, at, None)
@@ -77,7 +81,7 @@ class ValueProgram:
         runs: int = 1,
     ) -> Seen:
         """Arm, let the program run the scenario, take everything out."""
-        resolved = self.resolve(function or f"main.{scenario}", at)
+        resolved = self.resolve(function or self._named(scenario), at)
         request = CompileRequest(
             at,
             None if where is None else parse(where),
