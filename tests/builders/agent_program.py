@@ -95,7 +95,8 @@ def running(command: Sequence[str], env: dict[str, str] | None = None) -> Iterat
 def shop(*flags: str, env: dict[str, str] | None = None) -> Iterator[Process]:
     """The shop, placing an order every 20 ms; `calls` reads what it printed."""
     program = build_go(PROGRAMS / "shop")
-    with running([str(program), *(flags or ("-every", "20ms"))], env) as process:
+    named = {"PROBEGATE_SERVICE": "shop-under-test"} | (env or {})  # never a service that other tests trace
+    with running([str(program), *(flags or ("-every", "20ms"))], named) as process:
         process.until(lambda: process.out)
         yield process
 
