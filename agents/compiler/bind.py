@@ -19,6 +19,7 @@ from language import syntax as ex
 from language.model import At
 
 SHOWN_NAMES: Final = 16  # as many names as a person still reads in an error
+MAX_INDEX: Final = (1 << 31) - 1  # an immediate operand has 32 bits with a sign
 UNSIGNED_BYTE: Final = binary.Integer("byte", 1, signed=False)
 BYTE: Final = TypeId(-(1 << 62))  # what s[i] of a string is; no type table has this key
 
@@ -236,6 +237,8 @@ class _Binder:
         return self._step(access, Within(member.offset), member.type)
 
     def _item(self, access: Access, index: int) -> Access:
+        if index > MAX_INDEX:
+            raise _wrong(f"[{index}] is past the end of any list: at most {MAX_INDEX} can be asked for")
         if isinstance(self._type(access.type), binary.Pointer) and self.resolved.language is Language.GO:
             access = self._through_pointers(access)  # Go indexes through a pointer to an array
         match self._type(access.type):

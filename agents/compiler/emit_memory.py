@@ -22,6 +22,15 @@ class Writer:
         self.asm = Assembler()
         self.sleepable = sleepable
 
+    def add(self, register: Reg, value: int) -> None:
+        """Any 64-bit number; loses R1 for one outside 32 bits."""
+        if -(1 << 31) <= value < 1 << 31:
+            if value:
+                self.asm.alu(register, "+=", value)
+            return
+        self.asm.mov(Reg.R1, value)
+        self.asm.alu(register, "+=", Reg.R1)
+
     def lookup(self, name: MapName, key_offset: int = frame.KEY) -> None:
         """R0 becomes the address of the value under the key on the stack, or 0."""
         self.asm.load_map(Reg.R1, name)

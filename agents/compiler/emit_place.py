@@ -129,8 +129,7 @@ def _to_stack(w: Writer, spot: _Spot, extra: int, size: int, slot: int, failed: 
     asm = w.asm
     if isinstance(spot, _BehindR0):
         asm.mov(Reg.R3, Reg.R0)
-        if spot.offset + extra:
-            asm.alu(Reg.R3, "+=", spot.offset + extra)
+        w.add(Reg.R3, spot.offset + extra)
         w.read_to_stack(slot, size, failed)
         return
     low, end = spot.offset + extra, spot.offset + extra + size
@@ -159,12 +158,11 @@ def _piece(w: Writer, piece: binary.Piece, begin: int, stop: int, slot: int, fai
             _store_to_stack(w, skip, size, slot)
         case binary.InMemory(register, displacement):
             asm.load(Reg.R3, CONTEXT, PT_REGS[register])
-            asm.alu(Reg.R3, "+=", displacement + skip)
+            w.add(Reg.R3, displacement + skip)
             w.read_to_stack(slot, size, failed)
         case binary.Static(address):
             asm.load(Reg.R3, Reg.R10, frame.BIAS)
-            asm.mov(Reg.R1, address + skip)
-            asm.alu(Reg.R3, "+=", Reg.R1)
+            w.add(Reg.R3, address + skip)
             w.read_to_stack(slot, size, failed)
 
 

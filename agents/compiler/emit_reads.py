@@ -122,16 +122,11 @@ def _base(w: Writer, address: Address) -> int:
             return displacement
         case AtStatic(static):
             w.asm.load(Reg.R3, Reg.R10, frame.BIAS)
-            if not -(1 << 31) <= static < 1 << 31:
-                w.asm.mov(Reg.R1, static)
-                w.asm.alu(Reg.R3, "+=", Reg.R1)
-                return 0
             return static
 
 
 def _displace(w: Writer, displacement: int) -> None:
-    if displacement:
-        w.asm.alu(Reg.R3, "+=", displacement)
+    w.add(Reg.R3, displacement)
 
 
 def _store_bytes(w: Writer, skip: int, size: int, offset: int) -> None:

@@ -185,7 +185,8 @@ class Variants:
 class Stack:
     """Return addresses, innermost first. `length_offset`: 8 bytes, how many bytes of them there are at `offset`.
 
-    8 bytes at `caller_offset`: the caller's return address, which frame pointers miss at an entry (guarded apart).
+    8 bytes at `caller_offset`: the caller's return address, which frame pointers miss at an entry (guarded apart);
+    `caller_missed`: always, and not only where the kernel does not put it in itself.
     """
 
     offset: int
@@ -194,6 +195,7 @@ class Stack:
     caller_offset: int
     caller_guards: Guards
     pid_offset: int  # 4 bytes: whose addresses they are
+    caller_missed: bool = True
     guards: Guards = ()
 
 

@@ -240,19 +240,27 @@ class _Planner:
                 return self._stack(space, steps)
 
     def _stack(self, space: Space, steps: Steps) -> Node:
-        """The frame-pointer chain, and apart from it the return address of this very call (below the CFA)."""
+        """The frame-pointer chain, and apart from it the return address of this very call (just below the CFA).
+
+        Only Go keeps frame pointers everywhere. Elsewhere rbp may hold anything, and a chain from there would be made of
+        chance words: what is certain is this function and its caller.
+        """
         site = self._resolved.entry
-        alone_at_return = self._has_return and not self._paired
-        if alone_at_return and self._resolved.returns:
-            site = self._resolved.returns[0]
+        by_uretprobe = False
+        if self._has_return and not self._paired:
+            by_uretprobe = not self._resolved.returns
+            site = site if by_uretprobe else self._resolved.returns[0]
         caller, caller_status = space.take(WORD), space.status()
-        if not (alone_at_return and not self._resolved.returns):  # a uretprobe has replaced the return address
+        if not by_uretprobe:  # which has replaced the return address, and stands in the caller already
             address = AtRegister(site.cfa_register, site.cfa_displacement - WORD)
             steps.add(Copy(address, WORD, caller, caller_status, None))
+        capacity = 1 if self._resolved.go is None else MAX_FRAMES
         length, status = space.take(WORD), space.status()
-        frames = space.take(MAX_FRAMES * WORD)
-        steps.add(WalkStack(frames, MAX_FRAMES, length, status))
-        return layout.Stack(frames, length, MAX_FRAMES, caller, (caller_status,), THREAD + 4, (status,))
+        frames = space.take(capacity * WORD)
+        steps.add(WalkStack(frames, capacity, length, status))
+        # From 6.11 on the kernel puts the caller in itself at these instructions (is_uprobe_at_func_entry).
+        missed = not site.instruction.startswith(("push rbp", "endbr64"))
+        return layout.Stack(frames, length, capacity, caller, (caller_status,), THREAD + 4, missed, (status,))
 
 
 def _further(place: InMemory | InVariable, offset: int) -> InMemory | InVariable:

@@ -82,12 +82,15 @@ def dump(resolved: ResolvedProbe, request: CompileRequest, *, sleepable: bool = 
 def plan_probe(resolved: ResolvedProbe, request: CompileRequest) -> Plan:
     """Passes 1 to 3. Raises CannotCompile."""
     _check_limits(request)
-    values = bind_captures(resolved, request)
     try:
-        test = predicate.read(request.where, resolved, request.at)
-        return plan(resolved, request, values, test)
-    except CannotCompile as refused:
-        raise refused if refused.column else CannotCompile(refused.reason, f"where: {refused.detail}") from refused
+        values = bind_captures(resolved, request)
+        try:
+            test = predicate.read(request.where, resolved, request.at)
+            return plan(resolved, request, values, test)
+        except CannotCompile as refused:
+            raise refused if refused.column else CannotCompile(refused.reason, f"where: {refused.detail}") from refused
+    except RecursionError as error:  # a binary may claim anything: a struct that holds itself by value, for one
+        raise CannotCompile(Refusal.UNSUPPORTED, "the types of this function contain themselves without end") from error
 
 
 def bind_captures(resolved: ResolvedProbe, request: CompileRequest) -> Sequence[Value]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from agents.absence import Reason
 from agents.compiler import layout
 from agents.compiler.layout import Node
-from agents.decoding import rows, values
+from agents.decoding import fields, rows
 from agents.decoding.records import Frame, Mask
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def interface(decoder: Decoder, node: layout.Boxed, frame: Frame, alive: Mask, p
             frame.note_absent(f"{path}.value", mine, node.otherwise)
         else:
             texts[mine] = json_texts(decoder, cases[word], frame.subset(mine), f"{path}.value")
-    fields = [pa.field("type", pa.string()), pa.field("value", pa.string(), metadata=values.JSON_ENCODING)]
+    parts = [pa.field("type", pa.string()), pa.field("value", pa.string(), metadata=fields.JSON_ENCODING)]
     columns = [pa.array(types, pa.string()), pa.array(texts.tolist(), pa.string())]
-    return pa.StructArray.from_arrays(columns, fields=fields, mask=pa.array(~alive))
+    return pa.StructArray.from_arrays(columns, fields=parts, mask=pa.array(~alive))
 
 
 def variants(decoder: Decoder, node: layout.Variants, frame: Frame, alive: Mask, path: str) -> pa.Array:
@@ -84,5 +84,5 @@ def json_texts(decoder: Decoder, node: Node, frame: Frame, path: str) -> list[st
 def plain_values(decoder: Decoder, node: Node, frame: Frame, path: str) -> list[object]:
     alive = np.ones(frame.count, dtype=np.bool_)
     column = decoder.column(node, frame, alive, path)
-    field = values.field_of("value", node, column.type)
+    field = fields.field_of("value", node, column.type)
     return [rows.plain(value, field) for value in column.to_pylist()]

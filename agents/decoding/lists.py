@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from agents.compiler import layout
-from agents.decoding import values
+from agents.decoding import fields
 from agents.decoding.records import Frame, Mask, Numbers, offsets_of, validity
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def column(decoder: Decoder, node: layout.Items, frame: Frame, alive: Mask, path
         items, item = pa.nulls(0, pa.null()), pa.field("item", pa.null())
     else:
         items = _items(decoder, node, frame, lengths, path)
-        item = values.field_of("item", node.items[0], items.type)
+        item = fields.field_of("item", node.items[0], items.type)
     buffers = [validity(alive), pa.py_buffer(offsets_of(lengths))]
     return pa.ListArray.from_buffers(pa.list_(item), frame.count, buffers, children=[items])
 
@@ -44,8 +44,8 @@ def _items(decoder: Decoder, node: layout.Items, frame: Frame, lengths: Numbers,
         and isinstance(first, layout.Number)
         and first.kind is not layout.NumberKind.SCALAR_VALUE
     ):
-        flat = frame.matrix(first.offset, values.dtype_of(first), widest, node.stride)[there]
-        return values.numbers(first, flat, np.ones(len(flat), dtype=np.bool_))
+        flat = frame.matrix(first.offset, fields.dtype_of(first), widest, node.stride)[there]
+        return fields.numbers(first, flat, np.ones(len(flat), dtype=np.bool_))
     columns = [
         decoder.column(item, frame, index < lengths, f"{path}[{index}]")
         for index, item in enumerate(node.items[: max(widest, 1)])

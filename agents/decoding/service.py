@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from agents.compiler.layout import Column, RecordLayout, Status
+from agents.decoding.fields import encoding
 from agents.decoding.model import RecordBatch
 from agents.decoding.records import Findings, Frame, Numbers, offsets_of
-from agents.decoding.values import Decoder, Symbolise, encoding
+from agents.decoding.values import Decoder, Symbolise
 
 ABSENT_TYPE: Final = pa.map_(pa.string(), pa.string())
 CUT_TYPE: Final = pa.map_(pa.string(), pa.uint64())

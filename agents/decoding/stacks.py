@@ -36,7 +36,7 @@ def column(node: layout.Stack, frame: Frame, alive: Mask, symbolise: Symbolise |
             stacks.append(None)
             continue
         found = addresses[row, : lengths[row]].tolist()
-        if caller_known[row] and found and int(caller[row]) not in found[1:2]:
+        if caller_known[row] and found and (node.caller_missed or int(caller[row]) not in found[1:2]):
             found.insert(1, int(caller[row]))  # frame pointers lead past the caller where the frame is not set up yet
         stacks.append([named(int(pids[row]), address) for address in found])
     return pa.array(stacks, pa.list_(pa.string()))

@@ -1,7 +1,7 @@
 """One node of the layout -> one Arrow column of all rows. Where a value is not there the column is null.
 
 `alive` says which rows reach the node; what a dead row's bytes hold is never looked at. Composites that Arrow types
-cannot say (Go interfaces, Rust variants, 128-bit integers) become JSON text, marked as such: see `encoding`.
+cannot say (Go interfaces, Rust variants, 128-bit integers) become JSON text, marked as such: see `fields.encoding`.
 Lists are in `lists`, interfaces and variants in `boxes`, stacks in `stacks`.
 """
 
@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from agents.absence import Reason
 from agents.compiler import layout
 from agents.compiler.layout import Node, NumberKind
 from agents.decoding import boxes, lists, stacks
+from agents.decoding.fields import dtype_of, field_of, numbers
 from agents.decoding.records import Frame, Mask
 from agents.decoding.texts import hex_column, text_column
 
-JSON_ENCODING: Final = {b"encoding": b"json"}  # metadata of a string field whose texts are JSON values
 Symbolise = Callable[[int, int], str | None]  # (pid, address) -> "function+offset", None when it is not known
 _INTERNAL_TO_UNIX: Final = 62_135_596_800  # seconds from year 1 to 1970: time.unixToInternal
 _WALL_TO_INTERNAL: Final = (1884 * 365 + 1884 // 4 - 1884 // 100 + 1884 // 400) * 86_400  # time.wallToInternal
@@ -78,33 +77,7 @@ class Decoder:
         return pa.StructArray.from_arrays(columns, fields=fields, mask=pa.array(~alive))
 
 
-def field_of(name: str, node: Node, kind: pa.DataType) -> pa.Field:
-    """An Arrow field for the node's column, marked when its texts are JSON."""
-    return pa.field(name, kind, metadata=encoding(node))
-
-
-def encoding(node: Node) -> dict[bytes, bytes] | None:
-    match node:
-        case layout.Variants() | layout.Number(size=16):
-            return JSON_ENCODING
-        case layout.Pointee(target=target):
-            return encoding(target)
-        case _:
-            return None
-
-
 # --- numbers -----------------------------------------------------------------------------------------------------
-
-
-def dtype_of(node: layout.Number) -> str:
-    letter = {NumberKind.SIGNED: "i", NumberKind.FLOAT: "f"}.get(node.kind, "u")
-    return f"<{letter}{node.size}"
-
-
-def numbers(node: layout.Number, raw: npt.NDArray[Any], alive: Mask) -> pa.Array:
-    if node.kind is NumberKind.BOOLEAN:
-        raw = raw != 0
-    return pa.array(np.ascontiguousarray(raw), mask=None if alive.all() else ~alive)
 
 
 def _number(node: layout.Number, frame: Frame, alive: Mask) -> pa.Array:

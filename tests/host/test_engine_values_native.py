@@ -171,3 +171,14 @@ def test_an_optimised_rust_program_gives_equal_values_or_none():
         assert [row["length"] for row in seen.rows] == [0, 6, 4]
         for row in seen.rows:
             assert (row["a"], row["c"]) in plain or row["_absent"] == {"a": "optimised_out"}
+
+
+def test_a_c_stack_is_the_function_and_its_caller_and_nothing_by_chance(c_program):
+    resolved = c_program.resolve("jumps")
+    seen = c_program.trace("jumps", {"stack": "stack()"}, at=At.ENTRY)
+    assert len(seen.rows) == 8
+    frames = {tuple(int(frame, 16) for frame in row["stack"]) for row in seen.rows}
+    assert len(frames) == 1  # one place calls it
+    ((here, caller),) = frames
+    assert here % 4096 == resolved.entry.address % 4096
+    assert caller != here

@@ -3,12 +3,13 @@
 import pytest
 
 from agents.absence import Absent, Reason
-from agents.binaries.model import Language
+from agents.binaries.model import Integer, Language, Member, Pointer, Register, Struct, TypeId, Variable
 from agents.compiler.model import CannotCompile, MapName, Refusal, Role
 from agents.compiler.service import MAX_COLUMNS, compile_probe, dump, explain_captures
 from agents.compiler.space import MAX_RECORD
 from language.model import At, LimitSpec
-from tests.builders.compiler_types import ENTRY, RETURN, request, shop_probe
+from tests.builders.bpf_machine import Machine
+from tests.builders.compiler_types import ENTRY, RETURN, Types, frame, probe, registers, request, shop_probe
 
 
 def compiled(captures, **options):
@@ -124,3 +125,31 @@ def test_a_dump_shows_every_pass():
     for pass_ in ("== bind", "== predicate", "== reads at entry", "== reads at return", "== layout"):
         assert any(line.startswith(pass_) for line in lines)
     assert any("call bpf_ringbuf_submit" in line for line in lines)
+
+
+def test_a_struct_that_holds_itself_by_value_is_refused():
+    types = Types()
+    struct = types.add(Struct("endless", 8, (Member("self", 0, TypeId(1)),)))
+    resolved = probe(types, [Variable("x", struct, frame(8))])
+    with pytest.raises(CannotCompile, match="without end"):
+        compile_probe(resolved, request({"x": "x"}))
+
+
+def test_a_field_beyond_two_gigabytes_is_reached():
+    types = Types()
+    number = types.add(Integer("int", 8, signed=True))
+    struct = types.add(Struct("huge", 5 << 30, (Member("far", 3 << 30, number),)))
+    pointer = types.add(Pointer("*huge", struct))
+    resolved = probe(types, [Variable("x", pointer, registers((Register.RAX, 0, 8)))])
+    program = compile_probe(resolved, request({"far": "x.far"}, where="x.far == 7"))
+    machine = Machine(program, {0x1000 + (3 << 30): (7).to_bytes(8, "little"), 0x9000: bytes(256)})
+    machine.fire({Register.RAX: 0x1000, Register.R14: 0x9000})
+    assert len(machine.records) == 1
+
+
+def test_outside_go_a_stack_is_the_function_and_its_caller():
+    """rbp may hold anything there: a chain from it would be made of chance words."""
+    captures = {"stack": "stack()"}
+    (go,) = compile_probe(shop_probe(), request(captures)).layout.columns
+    (c,) = compile_probe(shop_probe(language=Language.C), request(captures)).layout.columns
+    assert (go.node.capacity, c.node.capacity) == (64, 1)

@@ -290,12 +290,14 @@ def test_a_time_is_iso_8601_in_utc(wall, ext, text):
 
 
 def test_a_stack_has_names_where_there_are_and_the_caller_that_frame_pointers_miss():
-    node = ly.Stack(48, 32, 4, 40, (80,), 12)
+    node = ly.Stack(48, 32, 4, 40, (80,), 12, caller_missed=False)
     body = struct.pack("<QQ4QB", 16, 0x200, 0x100, 0x300, 0, 0, 1)
     symbols = {0x100: "f+4", 0x200: "g+9"}
     assert values(node, body, symbolise=lambda pid, address: symbols.get(address)) == [["f+4", "g+9", "0x300"]]
     already = struct.pack("<QQ4QB", 16, 0x300, 0x100, 0x300, 0, 0, 1)
     assert values(node, already) == [["0x100", "0x300"]]
+    missed = ly.Stack(48, 32, 4, 40, (80,), 12, caller_missed=True)
+    assert values(missed, already) == [["0x100", "0x300", "0x300"]]
 
 
 def test_what_is_known_to_be_missing_is_null_with_its_reason():
@@ -315,7 +317,13 @@ def test_a_column_says_its_type_expression_and_function():
 
 
 def test_the_types_of_columns_do_not_depend_on_the_rows():
-    for node in (numbers(3), counted(), boxed(), ly.Items((counted(),), 32, 0), ly.Stack(48, 32, 4, 40, (80,), 12)):
+    for node in (
+        numbers(3),
+        counted(),
+        boxed(),
+        ly.Items((counted(),), 32, 0),
+        ly.Stack(48, 32, 4, 40, (80,), 12, caller_missed=False),
+    ):
         empty = decoded(node).columns
         full = decoded(node, bytes(200), b"\x01" * 200).columns
         assert empty.schema == full.schema
