@@ -41,7 +41,7 @@ async def root() -> Response:
 @router.get("/console/assets/{name}")
 @public("the look of the console")
 async def asset(name: str) -> Response:
-    known = {"console.css": "text/css", "live.js": "text/javascript"}
+    known = {"console.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
     if name not in known:
         return Response(status_code=404)
     return FileResponse(ASSETS / name, media_type=known[name])

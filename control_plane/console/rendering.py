@@ -70,10 +70,17 @@ def moment(value: datetime | None) -> str:
     return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def nanoseconds(value: int) -> str:
+    """Unix nanoseconds, exact to the last one."""
+    whole = datetime.fromtimestamp(value // 1_000_000_000, UTC)
+    return f"{whole:%Y-%m-%d %H:%M:%S}.{value % 1_000_000_000:09d}"
+
+
 def subject(value: str) -> str:
     """The part that people know; the issuer stands in the title of the cell."""
     return value.rpartition("|")[2]
 
 
 _pages.filters["moment"] = moment
+_pages.filters["nanoseconds"] = nanoseconds
 _pages.filters["subject"] = subject

@@ -32,6 +32,11 @@ _PUBLISHED: Final = "OpenID Connect Discovery: who verifies tokens must be able 
 _WRONG: Final = "Name and password do not belong together."
 _EXPIRED: Final = "The form has expired; fill it in again."
 _UNKNOWN_CODE: Final = "No device waits with this code: it may have expired. Look at the terminal again."
+# The login's answer redirects to the command line's loopback port, which browsers count as where the form goes.
+_FORM_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' http://127.0.0.1:*; "
+    "frame-ancestors 'none'; base-uri 'none'"
+)
 _pages: Final = Environment(
     loader=PackageLoader("control_plane.identity.issuer", "pages"), autoescape=select_autoescape(default=True)
 )
@@ -68,6 +73,12 @@ async def jwks(issuer: Issuer) -> dict[str, Any]:
 @public("the look of the login page")
 async def style() -> Response:
     return Response(_pages.get_template("style.css").render(), media_type="text/css")
+
+
+@router.get("/oauth/icon.svg", include_in_schema=False)
+@public("the look of the login page")
+async def icon() -> Response:
+    return Response(_pages.get_template("icon.svg").render(), media_type="image/svg+xml")
 
 
 @router.get("/oauth/authorize")
@@ -153,6 +164,7 @@ def _form(request: Request, issuer: EmbeddedIssuer, page: str, status: int = 200
     """A page with a form, and the cookie that its hidden token must equal."""
     form_token = request.cookies.get(issuer.form_cookie) or secrets.token_urlsafe(24)
     response = HTMLResponse(_pages.get_template(page).render(form_token=form_token, **values), status)
+    response.headers["content-security-policy"] = _FORM_POLICY
     response.set_cookie(
         issuer.form_cookie, form_token, max_age=900, path="/", httponly=True, samesite="strict", secure=issuer.https
     )

@@ -20,6 +20,7 @@ PUBLIC = {
     "/.well-known/openid-configuration",
     "/oauth/jwks",
     "/oauth/style.css",
+    "/oauth/icon.svg",
     "/oauth/authorize",
     "/oauth/token",
     "/oauth/device_authorization",
