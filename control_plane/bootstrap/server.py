@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
@@ -54,6 +55,7 @@ from language.masking_rules import load_rules
 
 Work = tuple[str, Callable[[], Coroutine[Any, Any, None]]]
 SPEC_KEY: Final = "spec-ed25519.key"
+LEASE_MARGIN: Final = timedelta(seconds=2)  # for the last renewal that was on its way, and for detaching
 WRAPPING_KEY: Final = "masking-wrap.key"
 PLATFORM_RULES: Final = pathlib.Path(__file__).resolve().parents[2] / "policies" / "masking" / "platform.yaml"
 
@@ -81,7 +83,7 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
 
         redis_url = settings.redis_url
         if redis_url is None:
-            redis = EmbeddedRedis(settings.state / "redis")
+            redis = EmbeddedRedis(settings.state / "redis", settings.lease + LEASE_MARGIN)
             await redis.start()
             stack.push_async_callback(redis.stop)
             work.append(("embedded redis", redis.run))

@@ -1,8 +1,9 @@
 """A private redis-server where no URL is given: a child that listens on a Unix socket only, keeps nothing and ends with us.
 
 Enters: a directory of ours. Leaves: a URL with a random password. `setpriv --pdeathsig` has the kernel end the child
-with its parent, however that ends; `run` starts it again when it dies alone. What it held is then published again
-(`SpecStore.lost`), since the database is the truth and Redis only carries.
+with its parent, however that ends; `run` starts it again when it dies alone, but only when every agent's lease has
+ended: a loss is seen, no probe runs on through it. What it held is then published again (`SpecStore.lost`), since the
+database is the truth and Redis only carries.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import secrets
 import shutil
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -19,7 +21,7 @@ from urllib.parse import quote
 from control_plane.foundation.errors import DependencyUnavailable
 
 START_SECONDS: Final = 10.0  # a loaded machine included; usual are 20 ms
-RESTART_PAUSE: Final = 0.5  # seconds; a server that cannot start must not spin
+SPAWN_PAUSE: Final = 0.5  # seconds; a server that cannot start must not spin
 MAX_MEMORY: Final = "256mb"  # ten thousand specs of 16 KiB, and then writes fail rather than specs vanish
 _SOCKET_PATH: Final = 100  # bytes; sockaddr_un holds 107, and the kernel's answer to more is obscure
 
@@ -29,8 +31,9 @@ log = logging.getLogger(__name__)
 class EmbeddedRedis:
     """`start`, then `run` in a task; `stop` at the end."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, restart_after: timedelta) -> None:
         self._directory = directory
+        self._restart_after = restart_after
         self._password = secrets.token_urlsafe(32)
         self._process: asyncio.subprocess.Process | None = None
         self._temporary: Path | None = None
@@ -64,8 +67,14 @@ class EmbeddedRedis:
         while True:
             if self._process is not None:
                 status = await self._process.wait()
-                log.error("the embedded redis-server ended with status %s: starting it again, empty", status)
-            await asyncio.sleep(RESTART_PAUSE)
+                self._process = None
+                log.error(
+                    "the embedded redis-server ended with status %s: starting it again, empty, in %s when no probe lives",
+                    status,
+                    self._restart_after,
+                )
+                await asyncio.sleep(self._restart_after.total_seconds())
+            await asyncio.sleep(SPAWN_PAUSE)
             try:
                 await self._spawn()
             except DependencyUnavailable:

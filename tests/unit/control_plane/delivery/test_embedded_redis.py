@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def runs(pid: int) -> bool:
 
 
 async def test_it_answers_to_its_url_only(tmp_path: Path) -> None:
-    server = EmbeddedRedis(tmp_path / "redis")
+    server = EmbeddedRedis(tmp_path / "redis", timedelta())
     await server.start()
     store, stranger = (
         RedisStore(server.url, SystemClock()),
@@ -59,7 +60,7 @@ async def test_it_answers_to_its_url_only(tmp_path: Path) -> None:
 
 
 async def test_it_comes_back_empty_when_it_dies(tmp_path: Path) -> None:
-    server = EmbeddedRedis(tmp_path)
+    server = EmbeddedRedis(tmp_path, timedelta())
     await server.start()
     store = RedisStore(server.url, SystemClock())
     running = asyncio.create_task(server.run())
@@ -83,7 +84,7 @@ async def test_it_comes_back_empty_when_it_dies(tmp_path: Path) -> None:
 
 
 async def test_a_directory_with_a_long_name_is_no_obstacle(tmp_path: Path) -> None:
-    server = EmbeddedRedis(tmp_path / ("x" * 120))
+    server = EmbeddedRedis(tmp_path / ("x" * 120), timedelta())
     await server.start()
     store = RedisStore(server.url, SystemClock())
     try:
@@ -95,10 +96,10 @@ async def test_a_directory_with_a_long_name_is_no_obstacle(tmp_path: Path) -> No
 
 async def test_it_ends_with_its_parent_even_when_that_is_killed(tmp_path: Path) -> None:
     script = (
-        "import asyncio, pathlib, sys\n"
+        "import asyncio, datetime, pathlib, sys\n"
         "from control_plane.delivery.embedded_redis import EmbeddedRedis\n"
         "async def main():\n"
-        "    server = EmbeddedRedis(pathlib.Path(sys.argv[1]))\n"
+        "    server = EmbeddedRedis(pathlib.Path(sys.argv[1]), datetime.timedelta())\n"
         "    await server.start()\n"
         "    print(server.pid, flush=True)\n"
         "    await asyncio.sleep(60)\n"
