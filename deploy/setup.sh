@@ -12,6 +12,8 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 packages=(python3-bpfcc redis-server)
 [ "$purpose" = test ] && packages+=(gcc g++ libc6-dev binutils postgresql chromium bpftrace bpftool)
 
+[ "$purpose" = test ] && ! command -v rustc >/dev/null && packages+=(rustc)
+
 # Ubuntu calls two of them by other names, and its chromium is only a link to a snap.
 if grep -q '^ID=ubuntu' /etc/os-release; then
   packages=("${packages[@]/bpftool/linux-tools-common}")
@@ -52,8 +54,8 @@ wanted=$(cat requirements.lock pyproject.toml | sha256sum)
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   say "installing the locked Python packages into .venv"
   [ -x .venv/bin/python ] || "$python" -m venv .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+  .venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+  .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
   .venv/bin/python -m pip uninstall --quiet --yes casbin 2>/dev/null || true # the frozen old name of pycasbin
   printf '%s' "$wanted" >"$stamp"
 fi
