@@ -30,6 +30,7 @@ from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database
 from control_plane.foundation.errors import AuditUnavailable
 from control_plane.foundation.identifiers import TenantId
+from control_plane.foundation.uninterrupted import uninterrupted
 
 CHECKPOINT_EVERY: Final = timedelta(seconds=10)  # so long may the newest entries stand unsigned
 _SEARCHED: Final = 512  # characters of actor and resource in the search columns; the entry has all
@@ -145,6 +146,6 @@ class AuditLog:
         while True:
             await asyncio.sleep(every.total_seconds())
             try:
-                await self.checkpoint_all()
+                await uninterrupted(self.checkpoint_all())
             except (SQLAlchemyError, OSError):
                 log.exception("the audit logs could not be signed; trying again in %s", every)

@@ -45,7 +45,7 @@ class Doorway:
 
     async def open(self, host: str, port: int) -> int:
         """Listen; the port, which the system chooses for 0. Raises OSError."""
-        self._server = await asyncio.start_server(self._accept, host, port, limit=MAX_HELLO * 2)
+        self._server = await asyncio.start_server(self._accept, host, port, limit=BUFFER)
         found: int = self._server.sockets[0].getsockname()[1]
         return found
 
@@ -56,19 +56,21 @@ class Doorway:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or self._waiting >= MAX_WAITING or len(self._connections) >= MAX_CONNECTIONS:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._waiting >= MAX_WAITING or len(self._connections) >= MAX_CONNECTIONS:
             log.warning("refusing a connection: %d open, %d undecided", len(self._connections), self._waiting)
             writer.transport.abort()
             return
+        task = asyncio.get_running_loop().create_task(self._connected(reader, writer))
         self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._serve(reader, writer)
         except (OSError, NotTls, TimeoutError, asyncio.IncompleteReadError) as error:
             log.debug("a connection ended: %s", error)
         finally:
-            self._connections.discard(task)
             writer.close()  # what was written is still sent; `_bound` ends that too
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

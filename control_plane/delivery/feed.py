@@ -122,6 +122,7 @@ class TenantFeed:
     async def follow(self) -> None:
         """Until cancelled."""
         position: str | None = None
+        well = True
         while True:
             try:
                 if position is None:
@@ -129,10 +130,12 @@ class TenantFeed:
                     self._tell((Change(position, ChangeKind.UNKNOWN, "", ""),))
                 changes = await self._store.changes(self._tenant, position, WAIT)
             except DependencyUnavailable as error:
-                log.warning("%s (tenant %s)", error, self._tenant)
-                position = None
+                if well:
+                    log.warning("%s (tenant %s)", error, self._tenant)
+                position, well = None, False
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
+            well = True
             if changes:
                 position = changes[-1].position
                 self._tell(changes)

@@ -21,6 +21,7 @@ from control_plane.delivery.ports import BatchSink
 from control_plane.delivery.session import Exchange, Session
 from control_plane.foundation.errors import DependencyUnavailable, ProbegateError, TooMany
 from control_plane.foundation.identifiers import TenantId
+from control_plane.foundation.uninterrupted import uninterrupted
 
 ENROLMENTS_A_SECOND: Final = 20  # attempts, wrong tokens included; each writes to the audit log
 MAX_ID: Final = 128  # bytes of a tracepoint's id
@@ -48,7 +49,7 @@ class Gateway:
         try:
             self._attempts.count()
             peer = _peer(context)
-            made = await self._enrolment.enroll(request.join_token, request.csr, request.hostname, peer)
+            made = await uninterrupted(self._enrolment.enroll(request.join_token, request.csr, request.hostname, peer))
         except (ProbegateError, SQLAlchemyError) as error:
             await abort(context, _told(error))
         return self._response(made.agent, made.tenant, made.certificate)
@@ -56,7 +57,7 @@ class Gateway:
     async def Renew(self, request: gateway_pb2.RenewRequest, context: Any) -> gateway_pb2.EnrollResponse:  # noqa: N802
         try:
             known = await self._identification.identify(context)
-            certificate = await self._enrolment.renew(known.tenant, known.agent, request.csr)
+            certificate = await uninterrupted(self._enrolment.renew(known.tenant, known.agent, request.csr))
         except (ProbegateError, SQLAlchemyError) as error:
             await abort(context, _told(error))
         return self._response(known.agent, known.tenant, certificate)
@@ -81,7 +82,7 @@ class Gateway:
 
     async def _store(self, known: KnownAgent, batch: records_pb2.Batch) -> str:
         try:
-            return await self._batches.store(known.tenant, known.agent, batch)
+            return await uninterrupted(self._batches.store(known.tenant, known.agent, batch))
         except SQLAlchemyError as error:
             raise DependencyUnavailable("the database does not answer: send it again") from error
 

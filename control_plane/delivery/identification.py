@@ -24,6 +24,7 @@ from control_plane.foundation.clock import Clock
 from control_plane.foundation.database import DATABASE_UNREACHABLE, Database
 from control_plane.foundation.errors import Denied, DependencyUnavailable, Unauthenticated
 from control_plane.foundation.identifiers import AgentId, TenantId
+from control_plane.foundation.uninterrupted import uninterrupted
 
 REMEMBERED_SECONDS: Final = 10.0  # so long may another replica's revocation go unnoticed in a running call
 
@@ -53,15 +54,7 @@ class Identification:
     async def identify(self, context: Any) -> KnownAgent:
         """Raises Unauthenticated, Denied, DependencyUnavailable."""
         agent, until = _certified(context.auth_context())
-        wanted = select(AgentRow.tenant, AgentRow.revoked_at).where(AgentRow.agent_id == agent)
-        try:
-            async with self._database.transaction() as session:
-                found = (await session.execute(wanted)).one_or_none()
-        except DATABASE_UNREACHABLE as error:
-            raise DependencyUnavailable("the database does not answer: try again") from error
-        if found is None or found.revoked_at is not None:
-            raise Denied("this agent was revoked or never enrolled: enrol it again with a new join token")
-        known = KnownAgent(agent, TenantId(found.tenant), until)
+        known = KnownAgent(agent, await uninterrupted(self._tenant_of(agent)), until)
         self._in_time(known)
         self._seen[agent] = time.monotonic()
         return known
@@ -71,6 +64,17 @@ class Identification:
         self._in_time(known)
         if time.monotonic() - self._seen.get(known.agent, float("-inf")) > REMEMBERED_SECONDS:
             await self.identify(context)
+
+    async def _tenant_of(self, agent: AgentId) -> TenantId:
+        wanted = select(AgentRow.tenant, AgentRow.revoked_at).where(AgentRow.agent_id == agent)
+        try:
+            async with self._database.transaction() as session:
+                found = (await session.execute(wanted)).one_or_none()
+        except DATABASE_UNREACHABLE as error:
+            raise DependencyUnavailable("the database does not answer: try again") from error
+        if found is None or found.revoked_at is not None:
+            raise Denied("this agent was revoked or never enrolled: enrol it again with a new join token")
+        return TenantId(found.tenant)
 
     def forget(self, agent: AgentId) -> None:
         """Ask the database at the next opportunity: the agent was revoked, or is gone."""

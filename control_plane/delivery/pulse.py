@@ -19,6 +19,7 @@ from control_plane.foundation.errors import DependencyUnavailable
 
 FRESH_SECONDS: Final = 1.0  # "just now"; a lease is at least twice as long
 ANSWER_SECONDS: Final = 4.0
+_NO_DATABASE: Final = "the database does not answer"
 
 
 class Pulse:
@@ -27,6 +28,7 @@ class Pulse:
         self._store = store
         self._felt: tuple[float, str] = (float("-inf"), "")  # when, and what was wrong
         self._asking = asyncio.Lock()
+        self._question: asyncio.Task[None] | None = None  # to the database; never cancelled, so never two of them
 
     async def feel(self) -> None:
         """Returns when both are well. Raises DependencyUnavailable."""
@@ -40,10 +42,19 @@ class Pulse:
     async def _ask(self) -> str:
         try:
             await self._store.alive()
-            async with asyncio.timeout(ANSWER_SECONDS), self._database.transaction() as session:
-                await session.execute(select(1))
+            if self._question is None:
+                self._question = asyncio.create_task(self._ask_database())
+            done, _ = await asyncio.wait({self._question}, timeout=ANSWER_SECONDS)
+            if not done:
+                return _NO_DATABASE
+            question, self._question = self._question, None
+            await question
         except DependencyUnavailable as error:
             return error.detail
-        except (SQLAlchemyError, OSError, TimeoutError):
-            return "the database does not answer"
+        except (SQLAlchemyError, OSError):
+            return _NO_DATABASE
         return ""
+
+    async def _ask_database(self) -> None:
+        async with self._database.transaction() as session:
+            await session.execute(select(1))

@@ -29,6 +29,7 @@ from control_plane.delivery.pulse import Pulse
 from control_plane.delivery.switchboard import Answer, Switchboard
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.errors import Conflict, DependencyUnavailable, Invalid, TooMany, Unauthenticated
+from control_plane.foundation.uninterrupted import uninterrupted
 
 HELLO_SECONDS: Final = 10.0
 REFRESH: Final = timedelta(seconds=15)  # a quarter of the default lease
@@ -78,7 +79,7 @@ class Session:
     async def run(self, messages: AsyncIterator[gateway_pb2.AgentMessage]) -> None:
         """Until the agent ends the stream. Raises a ProbegateError, perhaps in a group, when we end it."""
         hello = await self._hello(messages)
-        await self._with.deliveries.seen(self._known, hello)
+        await uninterrupted(self._with.deliveries.seen(self._known, hello))
         self._has = dict(hello.running)
         self._out.put("welcome", self._welcome())
         self._with.switchboard.connect(self)
@@ -130,7 +131,7 @@ class Session:
             self._changed.clear()
             due = loop.time() >= reconcile_at
             if due:
-                await self._with.deliveries.seen(self._known)
+                await uninterrupted(self._with.deliveries.seen(self._known))
                 reconcile_at = loop.time() + REFRESH.total_seconds()
             await self._step(feed, reconcile=due)
             try:
@@ -153,7 +154,7 @@ class Session:
             if tracepoint_id not in desired and self._has.pop(tracepoint_id, None) is not None:
                 self._retract(tracepoint_id, reason)
         new = [spec for spec in desired.values() if self._has.get(spec.tracepoint_id, 0) < spec.version]
-        await self._with.deliveries.record(self._known, new)
+        await uninterrupted(self._with.deliveries.record(self._known, new))
         for spec in new:
             self._deliver(spec)
         if reconcile and snapshot.complete:
@@ -240,7 +241,7 @@ class Session:
             report.detail, report.end_reason = report.detail[:MAX_DETAIL], report.end_reason[:MAX_ID]
             if report.state == gateway_pb2.STATE_ENDED and report.end_reason in _LEASE_WORDS:
                 self._has.pop(report.tracepoint_id, None)
-        await self._with.statuses.report(self._known.tenant, self._known.agent, report)
+        await uninterrupted(self._with.statuses.report(self._known.tenant, self._known.agent, report))
 
     def _answered(self, came: gateway_pb2.FunctionsAnswer) -> None:
         question = self._questions.get(came.question_id)

@@ -204,25 +204,46 @@ class HandAgent:
                 hello=gateway_pb2.Hello(agent_version="1", hostname="h", kernel="6", running=running or {})
             )
             stream.welcome = (await stream.receive("welcome")).welcome
-            yield stream
-            stream.call.cancel()
+            try:
+                yield stream
+            finally:
+                await stream.close()
 
 
 class HandSync:
+    """What comes is read at once and kept: a read that is given up ends the whole call in grpc.aio."""
+
     def __init__(self, call: Any) -> None:
         self.call = call
         self.welcome = gateway_pb2.Welcome()
+        self._came: asyncio.Queue[gateway_pb2.ServerMessage | grpc.aio.AioRpcError | None] = asyncio.Queue()
+        self._pump = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            async for message in self.call:
+                self._came.put_nowait(message)
+            self._came.put_nowait(None)
+        except grpc.aio.AioRpcError as error:
+            self._came.put_nowait(error)
+
+    async def close(self) -> None:
+        self.call.cancel()
+        self._pump.cancel()
+        await asyncio.gather(self._pump, return_exceptions=True)
 
     async def send(self, **message: Any) -> None:
         await self.call.write(gateway_pb2.AgentMessage(**message))
 
     async def receive(self, kind: str, seconds: float = 10) -> gateway_pb2.ServerMessage:
-        """The next message of this kind; others are passed over."""
+        """The next message of this kind; others are passed over. Raises AioRpcError when the gateway ends the stream."""
         async with asyncio.timeout(seconds):
             while True:
-                message = await self.call.read()
-                if message is grpc.aio.EOF:
-                    raise EOFError(f"{await self.call.code()}: {await self.call.details()}")
+                message = await self._came.get()
+                if isinstance(message, grpc.aio.AioRpcError):
+                    raise message
+                if message is None:
+                    raise EOFError
                 if message.WhichOneof("message") == kind:
                     return message
 
@@ -235,7 +256,11 @@ class HandSync:
         return False
 
     async def ended(self, seconds: float = 10) -> grpc.StatusCode:
+        """How the gateway ended the stream."""
         async with asyncio.timeout(seconds):
-            while (await self.call.read()) is not grpc.aio.EOF:
-                pass
-            return await self.call.code()
+            while True:
+                message = await self._came.get()
+                if message is None:
+                    return await self.call.code()
+                if isinstance(message, grpc.aio.AioRpcError):
+                    return message.code()
