@@ -14,7 +14,7 @@ from typing import Final
 from agents.absence import Absent, Reason
 from agents.binaries import model as binary
 from agents.binaries.model import ResolvedProbe
-from agents.compiler import layout, predicate
+from agents.compiler import layout, predicate, predicate_split
 from agents.compiler.access import Access, Fixed, Known, LengthOf, Value
 from agents.compiler.bind import type_name, type_of
 from agents.compiler.extent import Drops
@@ -65,7 +65,7 @@ class Plan:
     paired: bool
     entry: tuple[Part, ...]
     returned: tuple[Part, ...]
-    test: predicate.Split
+    test: predicate_split.Split
     kept_offset: int  # 16 bytes for each of `test.kept`: 8 bytes 1 when it could be read, 8 bytes value
     layout: RecordLayout
 
@@ -86,7 +86,7 @@ class _Planner:
         self._has_return = request.at in {At.RETURN, At.ENTRY_AND_RETURN}
         self._paired = self._has_return and (
             request.at is At.ENTRY_AND_RETURN
-            or predicate.needs_entry(test)
+            or predicate_split.needs_entry(test)
             or any(_needs_entry(value) for _, value in self._captures)
         )
         self._nodes: dict[str, Node] = {}
@@ -94,7 +94,7 @@ class _Planner:
     def plan(self) -> Plan:
         is_go = self._resolved.go is not None
         entry_space = Space(GO_HEADER if is_go else HEADER)
-        test = predicate.split(self._test) if self._paired else self._alone()
+        test = predicate_split.split(self._test) if self._paired else self._alone()
         kept_offset = entry_space.take(2 * WORD * len(test.kept))
         at_entry = [each for each in self._captures if self._side(each[1]) is Role.ENTRY]
         entry = self._parts(entry_space, at_entry)
@@ -114,11 +114,11 @@ class _Planner:
         role = Role.RETURN if self._has_return else Role.ENTRY
         return Plan(role, self._paired, entry, returned, test, kept_offset, record)
 
-    def _alone(self) -> predicate.Split:
+    def _alone(self) -> predicate_split.Split:
         nothing = predicate.Always(value=True)
         if self._has_return:
-            return predicate.Split(nothing, self._test)
-        return predicate.Split(self._test, nothing)
+            return predicate_split.Split(nothing, self._test)
+        return predicate_split.Split(self._test, nothing)
 
     def _side(self, value: Value) -> Role:
         """Which program captures it. What both could know belongs to the entry: the state before the call."""

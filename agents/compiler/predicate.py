@@ -1,4 +1,4 @@
-"""`where` -> a typed test, and which half of it an entry decides and which its return.
+"""`where` -> a typed test.
 
 What a test means. Integers (enumerations, bool, len, pid, tid, goid, latency too) are evaluated in 64 bits and wrap
 there; comparison is exact for every mix of signs and widths. `//` and `%` want a positive constant on the right and
@@ -6,12 +6,13 @@ round down as Python's do. Text is compared byte by byte. and/or stop as soon as
 needed for the answer and cannot be read (nil on the way, no such page, index past the end) makes the whole test false,
 under `not` too: the hit counts as filtered.
 
-Next: `emit_predicate` writes the instructions. They run before anything is reserved or copied.
+Next: `predicate_split` says which half of it an entry decides, `emit_predicate` writes the instructions. They run before
+anything is reserved or copied.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from agents.absence import Absent
@@ -138,15 +139,6 @@ class Kept:
 
 
 Test = Compared | TextIs | TextsEqual | IsNil | Inverted | All | AnyOf | Always | Kept
-
-
-@dataclass(frozen=True)
-class Split:
-    """`entry` decides before the call, `returned` after it; `kept` is worked out at the entry for `returned`."""
-
-    entry: Test
-    returned: Test
-    kept: tuple[Term | Test, ...] = ()
 
 
 def read(where: ex.Expression | None, resolved: ResolvedProbe, at: At) -> Test:
@@ -370,90 +362,6 @@ class _Reader:
                 f"where needs {access.variable.name or 'a result'}, which is absent here: {absent.reason.value} "
                 f"{absent.detail}".rstrip(),
             )
-
-
-# --- entry and return --------------------------------------------------------------------------------------------
-
-
-def split(test: Test) -> Split:
-    """For a probe with entry and return: what needs only the entry is decided there."""
-    entry: list[Test] = []
-    returned: list[Test] = []
-    kept: list[Term | Test] = []
-    for each in test.tests if isinstance(test, All) else (test,):
-        if not needs_return(each):
-            entry.append(each)
-        else:
-            returned.append(_keeping(each, kept))
-    return Split(All(tuple(entry)), All(tuple(returned)), tuple(kept))
-
-
-def needs_return(what: Test | Term) -> bool:
-    match what:
-        case Loaded(access=access) | Measured(access=access) | IsNil(access=access) | TextIs(text=access):
-            return access.is_result
-        case TextsEqual(left, right):
-            return left.is_result or right.is_result
-        case Sensed(name):
-            return name == "latency"
-        case Combined(left=left, right=right) | Compared(left=left, right=right):
-            return needs_return(left) or needs_return(right)
-        case Inverted(inner):
-            return needs_return(inner)
-        case All(tests) | AnyOf(tests):
-            return any(map(needs_return, tests))
-        case _:
-            return False
-
-
-def needs_entry(what: Test | Term) -> bool:
-    """Whether it needs something that is gone at the return: an argument, or the time of the entry."""
-    match what:
-        case Loaded(access=access) | Measured(access=access) | IsNil(access=access) | TextIs(text=access):
-            return not access.is_result
-        case TextsEqual(left, right):
-            return not (left.is_result and right.is_result)
-        case Sensed(name):
-            return name == "latency"
-        case Combined(left=left, right=right) | Compared(left=left, right=right):
-            return needs_entry(left) or needs_entry(right)
-        case Inverted(inner):
-            return needs_entry(inner)
-        case All(tests) | AnyOf(tests):
-            return any(map(needs_entry, tests))
-        case _:
-            return False
-
-
-def _keeping(test: Test, kept: list[Term | Test]) -> Test:
-    """The same test, with each part that only the entry knows replaced by what the entry keeps of it."""
-    if not needs_return(test) and needs_entry(test):
-        kept.append(test)
-        return Kept(len(kept) - 1)
-    match test:
-        case Compared():
-            return replace(test, left=_kept_term(test.left, kept), right=_kept_term(test.right, kept))
-        case TextsEqual() if needs_entry(test):
-            raise _wrong("a text of the entry cannot be compared with a result: the entry keeps numbers only")
-        case Inverted(inner):
-            return Inverted(_keeping(inner, kept))
-        case All(tests):
-            return All(tuple(_keeping(each, kept) for each in tests))
-        case AnyOf(tests):
-            return AnyOf(tuple(_keeping(each, kept) for each in tests))
-        case _:
-            return test
-
-
-def _kept_term(term: Term, kept: list[Term | Test]) -> Term:
-    if not needs_return(term) and needs_entry(term):
-        if unsigned_wide(term):
-            raise _wrong("an unsigned 64-bit argument cannot be compared with a result")
-        kept.append(term)
-        return Stashed(len(kept) - 1)
-    if isinstance(term, Combined):
-        return replace(term, left=_kept_term(term.left, kept), right=_kept_term(term.right, kept))
-    return term
 
 
 def _wrong(detail: str) -> CannotCompile:
