@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from agents.binaries.dwarf_entries import BadDwarf, Sections, sleb, uleb
+from agents.binaries.dwarf_entries import Sections
 from agents.binaries.dwarf_expressions import DWARF_REGISTERS
+from agents.binaries.dwarf_forms import BadDwarf, sleb, uleb
 from agents.binaries.model import InMemory
 
 MAX_ENTRIES: Final = 2_000_000  # frame descriptions looked at in one section

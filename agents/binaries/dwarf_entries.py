@@ -21,25 +21,34 @@ from functools import cached_property
 from typing import Final
 
 from agents.binaries import dwarf_constants as dw
+from agents.binaries.dwarf_forms import (
+    ADDRESS_INDEX,
+    ELSEWHERE,
+    FIXED,
+    LEBS,
+    OFFSET_SIZED,
+    SKIP_BLOCK,
+    SKIP_BLOCK1,
+    SKIP_BLOCK2,
+    SKIP_BLOCK4,
+    SKIP_LEB,
+    SKIP_STRING,
+    STRING_INDEX,
+    UNIT_REFERENCES,
+    Abbreviation,
+    BadDwarf,
+    read_abbreviations,
+    sleb,
+    steps_over,
+    string_at,
+    uleb,
+)
 
 MAX_UNITS: Final = 200_000  # Chromium has 40,000; each costs a header to look at
-MAX_ABBREVIATIONS: Final = 65_536  # of one unit; real ones have some hundreds
 MAX_CHILDREN: Final = 100_000  # of one entry; the largest known enumerations have some ten thousand members
 
 Value = int | bytes | str | bool
 Sections = Callable[[str], bytes]  # ".debug_info" -> bytes; empty when absent
-
-
-class BadDwarf(ValueError):
-    """The debug information contradicts its own format."""
-
-
-@dataclass(frozen=True, slots=True)
-class Abbreviation:
-    tag: int
-    has_children: bool
-    specs: tuple[tuple[int, int, int], ...]  # (attribute, form, implicit constant)
-    steps: tuple[int, ...]  # how to pass over the attributes: bytes, or one of the negative _SKIP codes
 
 
 @dataclass(slots=True)
@@ -81,43 +90,6 @@ class Entry:
     @property
     def name(self) -> str:
         return self.text(dw.AT_NAME) or ""
-
-
-_SKIP_LEB, _SKIP_STRING, _SKIP_BLOCK1, _SKIP_BLOCK2, _SKIP_BLOCK4, _SKIP_BLOCK, _SKIP_INDIRECT = (
-    -1,
-    -2,
-    -3,
-    -4,
-    -5,
-    -6,
-    -7,
-)
-
-_FIXED: Final = {
-    dw.FORM_DATA1: 1, dw.FORM_REF1: 1, dw.FORM_FLAG: 1, dw.FORM_STRX1: 1, dw.FORM_ADDRX1: 1,
-    dw.FORM_DATA2: 2, dw.FORM_REF2: 2, dw.FORM_STRX2: 2, dw.FORM_ADDRX2: 2,
-    dw.FORM_STRX3: 3, dw.FORM_ADDRX3: 3,
-    dw.FORM_DATA4: 4, dw.FORM_REF4: 4, dw.FORM_STRX4: 4, dw.FORM_ADDRX4: 4, dw.FORM_REF_SUP4: 4,
-    dw.FORM_DATA8: 8, dw.FORM_REF8: 8, dw.FORM_REF_SIG8: 8, dw.FORM_REF_SUP8: 8,
-    dw.FORM_DATA16: 16, dw.FORM_FLAG_PRESENT: 0, dw.FORM_IMPLICIT_CONST: 0,
-}  # fmt: skip
-_OFFSET_SIZED: Final = frozenset(
-    {dw.FORM_STRP, dw.FORM_LINE_STRP, dw.FORM_SEC_OFFSET, dw.FORM_STRP_SUP, dw.FORM_GNU_REF_ALT, dw.FORM_GNU_STRP_ALT}
-)
-_LEBS: Final = frozenset(
-    {dw.FORM_SDATA, dw.FORM_UDATA, dw.FORM_REF_UDATA, dw.FORM_STRX, dw.FORM_ADDRX, dw.FORM_LOCLISTX, dw.FORM_RNGLISTX}
-)
-_BLOCKS: Final = {
-    dw.FORM_BLOCK1: _SKIP_BLOCK1, dw.FORM_BLOCK2: _SKIP_BLOCK2, dw.FORM_BLOCK4: _SKIP_BLOCK4,
-    dw.FORM_BLOCK: _SKIP_BLOCK, dw.FORM_EXPRLOC: _SKIP_BLOCK,
-    dw.FORM_STRING: _SKIP_STRING, dw.FORM_INDIRECT: _SKIP_INDIRECT,
-}  # fmt: skip
-_ADDRESS_INDEX: Final = frozenset({dw.FORM_ADDRX, dw.FORM_ADDRX1, dw.FORM_ADDRX2, dw.FORM_ADDRX3, dw.FORM_ADDRX4})
-_STRING_INDEX: Final = frozenset({dw.FORM_STRX, dw.FORM_STRX1, dw.FORM_STRX2, dw.FORM_STRX3, dw.FORM_STRX4})
-_UNIT_REFERENCES: Final = frozenset({dw.FORM_REF1, dw.FORM_REF2, dw.FORM_REF4, dw.FORM_REF8, dw.FORM_REF_UDATA})
-_ELSEWHERE: Final = frozenset(  # in a file that is not here: the attribute counts as missing
-    {dw.FORM_REF_SUP4, dw.FORM_REF_SUP8, dw.FORM_STRP_SUP, dw.FORM_GNU_REF_ALT, dw.FORM_GNU_STRP_ALT}
-)
 
 
 class DebugInformation:
@@ -184,7 +156,7 @@ class DebugInformation:
             if value is None:
                 continue
             attributes[attribute] = value
-            if attribute == dw.AT_HIGH_PC and form != dw.FORM_ADDR and form not in _ADDRESS_INDEX:
+            if attribute == dw.AT_HIGH_PC and form != dw.FORM_ADDR and form not in ADDRESS_INDEX:
                 offset_from_low = True
         if offset_from_low:  # DWARF 4, 2.17.2: a constant counts from the low one
             attributes[dw.AT_HIGH_PC] = int(attributes.get(dw.AT_LOW_PC, 0)) + int(attributes[dw.AT_HIGH_PC])
@@ -257,24 +229,26 @@ class DebugInformation:
         for step in steps:
             if step >= 0:
                 at += step
-            elif step == _SKIP_LEB:
+            elif step == SKIP_LEB:
                 while info[at] >= 0x80:
                     at += 1
                 at += 1
-            elif step == _SKIP_STRING:
+            elif step == SKIP_STRING:
                 at = info.index(b"\0", at) + 1
-            elif step == _SKIP_BLOCK1:
+            elif step == SKIP_BLOCK1:
                 at += 1 + info[at]
-            elif step == _SKIP_BLOCK:
+            elif step == SKIP_BLOCK:
                 size, at = uleb(info, at)
                 at += size
-            elif step == _SKIP_BLOCK2:
+            elif step == SKIP_BLOCK2:
                 at += 2 + int.from_bytes(info[at : at + 2], "little")
-            elif step == _SKIP_BLOCK4:
+            elif step == SKIP_BLOCK4:
                 at += 4 + int.from_bytes(info[at : at + 4], "little")
             else:
                 form, at = uleb(info, at)
-                at = self._skipped(unit, _steps([(0, form, 0)], unit.version, unit.address_size, unit.offset_size), at)
+                at = self._skipped(
+                    unit, steps_over([(0, form, 0)], unit.version, unit.address_size, unit.offset_size), at
+                )
         return at
 
     def _header(self, at: int) -> Unit:
@@ -306,7 +280,9 @@ class DebugInformation:
         at += extra
         key = (abbreviations_at, version << 8 | address_size, offset_size)
         if key not in self._abbreviations:
-            self._abbreviations[key] = _abbreviations(self.abbrev, abbreviations_at, version, address_size, offset_size)
+            self._abbreviations[key] = read_abbreviations(
+                self.abbrev, abbreviations_at, version, address_size, offset_size
+            )
         return Unit(start, end, version, address_size, offset_size, at, self._abbreviations[key])
 
     def _read_bases(self, unit: Unit) -> None:
@@ -327,13 +303,13 @@ class DebugInformation:
             if attribute in bases:
                 setattr(unit, bases[attribute], int.from_bytes(self.info[at : at + unit.offset_size], "little"))
             at = self._skipped(
-                unit, _steps([(attribute, form, 0)], unit.version, unit.address_size, unit.offset_size), at
+                unit, steps_over([(attribute, form, 0)], unit.version, unit.address_size, unit.offset_size), at
             )
         unit.low_pc = self.top(unit).number(dw.AT_LOW_PC) or 0
 
     def _value(self, unit: Unit, form: int, at: int, implicit: int) -> tuple[Value | None, int]:
         info = self.info
-        size = _FIXED.get(form)
+        size = FIXED.get(form)
         if size is not None:
             end = at + size
             if form == dw.FORM_FLAG_PRESENT:
@@ -346,7 +322,7 @@ class DebugInformation:
         elif form == dw.FORM_STRING:
             end = info.index(b"\0", at)
             return info[at:end].decode("utf-8", "replace"), end + 1
-        elif form in _LEBS:
+        elif form in LEBS:
             number, end = sleb(info, at) if form == dw.FORM_SDATA else uleb(info, at)
         elif form == dw.FORM_ADDR:
             end = at + unit.address_size
@@ -354,7 +330,7 @@ class DebugInformation:
         elif form == dw.FORM_REF_ADDR:
             end = at + (unit.address_size if unit.version == 2 else unit.offset_size)
             return int.from_bytes(info[at:end], "little"), end
-        elif form in _OFFSET_SIZED:
+        elif form in OFFSET_SIZED:
             end = at + unit.offset_size
             number = int.from_bytes(info[at:end], "little")
             if form == dw.FORM_STRP:
@@ -363,17 +339,17 @@ class DebugInformation:
                 return string_at(self._line_strings, number), end
         else:
             return self._block(form, at)
-        if form in _ELSEWHERE:
+        if form in ELSEWHERE:
             return None, end
         if form == dw.FORM_REF_SIG8:
             return self._signatures.get(number), end
         if form == dw.FORM_FLAG:
             return number != 0, end
-        if form in _UNIT_REFERENCES:
+        if form in UNIT_REFERENCES:
             return unit.offset + number, end
-        if form in _ADDRESS_INDEX:
+        if form in ADDRESS_INDEX:
             return self.address(unit, number), end
-        if form in _STRING_INDEX:
+        if form in STRING_INDEX:
             where = unit.str_offsets_base + number * unit.offset_size
             return string_at(
                 self._strings, int.from_bytes(self._string_offsets[where : where + unit.offset_size], "little")
@@ -419,80 +395,3 @@ class DebugInformation:
     @cached_property
     def _addresses(self) -> bytes:
         return self.sections(".debug_addr")
-
-
-def uleb(raw: bytes, at: int) -> tuple[int, int]:
-    """An unsigned LEB128 number and the offset behind it (DWARF 5, 7.6)."""
-    value = shift = 0
-    while True:
-        byte = raw[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63 + 7:
-            raise BadDwarf("a LEB128 number has more than 64 bits")
-
-
-def sleb(raw: bytes, at: int) -> tuple[int, int]:
-    start = at
-    value, at = uleb(raw, at)
-    bits = 7 * (at - start)
-    return (value - (1 << bits) if value >> (bits - 1) & 1 else value), at
-
-
-def string_at(strings: bytes, offset: int) -> str:
-    end = strings.find(b"\0", offset)
-    return strings[offset : end if end >= 0 else len(strings)].decode("utf-8", "replace")
-
-
-def _abbreviations(
-    raw: bytes, at: int, version: int, address_size: int, offset_size: int
-) -> Mapping[int, Abbreviation]:
-    found: dict[int, Abbreviation] = {}
-    while True:
-        code, at = uleb(raw, at)
-        if code == 0:
-            return found
-        if len(found) >= MAX_ABBREVIATIONS:
-            raise BadDwarf(f"more than {MAX_ABBREVIATIONS} abbreviations")
-        tag, at = uleb(raw, at)
-        has_children = raw[at] != 0
-        at += 1
-        specs: list[tuple[int, int, int]] = []
-        while True:
-            attribute, at = uleb(raw, at)
-            form, at = uleb(raw, at)
-            implicit = 0
-            if form == dw.FORM_IMPLICIT_CONST:
-                implicit, at = sleb(raw, at)
-            if attribute == 0 and form == 0:
-                break
-            specs.append((attribute, form, implicit))
-        found[code] = Abbreviation(tag, has_children, tuple(specs), _steps(specs, version, address_size, offset_size))
-
-
-def _steps(specs: list[tuple[int, int, int]], version: int, address_size: int, offset_size: int) -> tuple[int, ...]:
-    """Runs of fixed size become one step: that is what makes `walk` fast."""
-    steps: list[int] = []
-    for _, form, _ in specs:
-        if form in _FIXED:
-            step = _FIXED[form]
-        elif form in _OFFSET_SIZED:
-            step = offset_size
-        elif form == dw.FORM_ADDR:
-            step = address_size
-        elif form == dw.FORM_REF_ADDR:
-            step = address_size if version == 2 else offset_size
-        elif form in _LEBS:
-            step = _SKIP_LEB
-        elif form in _BLOCKS:
-            step = _BLOCKS[form]
-        else:
-            raise BadDwarf(f"unknown attribute form {form:#x}")
-        if step >= 0 and steps and steps[-1] >= 0:
-            steps[-1] += step
-        else:
-            steps.append(step)
-    return tuple(steps)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agents.absence import Absent, Reason
-from agents.binaries.dwarf_entries import sleb, uleb
+from agents.binaries.dwarf_forms import sleb, uleb
 from agents.binaries.model import Constant, InMemory, InRegister, Place, Register, Static
 
 MAX_OPERATIONS: Final = 64  # of one expression; compilers need fewer than ten

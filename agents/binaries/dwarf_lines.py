@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from agents.binaries import dwarf_constants as dw
-from agents.binaries.dwarf_entries import BadDwarf, DebugInformation, Unit, sleb, string_at, uleb
+from agents.binaries.dwarf_entries import DebugInformation, Unit
+from agents.binaries.dwarf_forms import BadDwarf, sleb, string_at, uleb
 
 MAX_FILES: Final = 100_000  # of one unit
 MAX_ROWS: Final = 10_000_000  # of one program

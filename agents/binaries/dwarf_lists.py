@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from agents.binaries import dwarf_constants as dw
-from agents.binaries.dwarf_entries import BadDwarf, DebugInformation, Entry, Unit, uleb
+from agents.binaries.dwarf_entries import DebugInformation, Entry, Unit
+from agents.binaries.dwarf_forms import BadDwarf, uleb
 
 MAX_LIST: Final = 1_000_000  # entries of one list; the unit of a large Rust program has some ten thousand ranges
 

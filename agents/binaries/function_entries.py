@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from agents.binaries import dwarf_constants as dw
-from agents.binaries.dwarf_entries import BadDwarf, DebugInformation, Entry, Unit
+from agents.binaries.dwarf_entries import DebugInformation, Entry, Unit
+from agents.binaries.dwarf_forms import BadDwarf
 from agents.binaries.dwarf_lists import ranges
 
 MAX_COPIES: Final = 4096  # inlined copies that are looked at; beyond, "at least" is said

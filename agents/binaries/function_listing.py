@@ -7,7 +7,6 @@ units of the functions shown are read. Without debug information a row has its n
 from __future__ import annotations
 
 import fnmatch
-from collections import Counter
 from typing import Final
 
 from agents.binaries import dwarf_constants as dw
@@ -16,7 +15,7 @@ from agents.binaries.dwarf_lists import ranges
 from agents.binaries.function_entries import attribute, full_name, inlined_copies, type_of
 from agents.binaries.function_names import NamedFunction, readable
 from agents.binaries.model import FunctionSummary, Language
-from agents.binaries.native_names import Definition, qualified_names, signature
+from agents.binaries.native_names import Definition, distinct_names, qualified_names
 from agents.binaries.open_binary import OpenBinary
 from agents.binaries.probed_function import ProbedFunction
 from agents.binaries.type_names import type_name
@@ -49,8 +48,8 @@ def _native(debug: DebugInformation, pattern: str | None) -> list[tuple[str, tup
             entry = debug.entry(unit, offset)
             if covered := ranges(debug, entry):
                 found.setdefault(covered[0][0], Definition(name, unit, entry, covered[0][0]))
-    count = Counter(each.name for each in found.values())
-    rows = [(d.name + (signature(debug, d) if count[d.name] > 1 else ""), (d.unit, d.entry)) for d in found.values()]
+    names = distinct_names(debug, list(found.values()))
+    rows = [(name, (d.unit, d.entry)) for name, d in zip(names, found.values(), strict=True)]
     return sorted(rows, key=lambda row: row[0])
 
 

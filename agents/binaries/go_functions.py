@@ -64,6 +64,11 @@ class Parameter:
 
 def describe(function: ProbedFunction, *, returns: bool) -> Described:
     """Everything that holds at the entry and at each RET. `returns`: a function whose RETs cannot be found is refused."""
+    if function.name.endswith(".abi0") or (function.file or "").endswith(".s"):
+        raise Unresolved(
+            UnresolvedReason.UNSUPPORTED_LANGUAGE,
+            f"{function.name} is written in assembly: it does not keep the goroutine in a register; probe its caller",
+        )
     interfaces = GoInterfaces(function.image, function.debug, package_of(function.name))
     types = GoTypes(function.debug, interfaces.implementations)
     given, taken = parameters(function, types)

@@ -13,7 +13,8 @@ from enum import Enum, IntEnum, auto
 from typing import Final
 
 from agents.binaries import dwarf_constants as dw
-from agents.binaries.dwarf_entries import BadDwarf, DebugInformation, Entry
+from agents.binaries.dwarf_entries import DebugInformation, Entry
+from agents.binaries.dwarf_forms import BadDwarf
 from agents.binaries.model import (
     Array,
     Boolean,

@@ -8,7 +8,8 @@ Rust's `{impl#0}` scopes are left out, and template arguments may be. Parameter 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -57,7 +58,7 @@ def find_native(debug: DebugInformation, asked: str, path: str) -> Definition | 
     if parameters and len(placed) == 1:
         return replace(placed[0], name=f"{placed[0].name}{signature(debug, placed[0])}")
     if len(placed) > 1:
-        shown = ", ".join(sorted(f"{d.name}{signature(debug, d)}" for d in placed)[:SHOWN])
+        shown = ", ".join(sorted(distinct_names(debug, placed))[:SHOWN])
         raise Unresolved(
             UnresolvedReason.AMBIGUOUS,
             f"{asked!r} means {len(placed)} functions of {path}; name one of them in full: {shown}",
@@ -108,6 +109,16 @@ def all_names(debug: DebugInformation) -> tuple[str, ...]:
     if len(debug.info) > MAX_NAMED:
         return ()
     return tuple(dict.fromkeys(name for unit in debug.units for name in qualified_names(debug, unit).values() if name))
+
+
+def distinct_names(debug: DebugInformation, found: Sequence[Definition]) -> list[str]:
+    """A name for each by which it can be asked for: with parameters where the name is not enough, else the symbol's."""
+    names = Counter(d.name for d in found)
+    full = [d.name + (signature(debug, d) if names[d.name] > 1 else "") for d in found]
+    count = Counter(full)
+    linkage = [attribute(debug, d.entry, dw.AT_LINKAGE_NAME) for d in found]
+    symbols = [stated.text(dw.AT_LINKAGE_NAME) if stated is not None else None for stated in linkage]
+    return [symbol if count[name] > 1 and symbol else name for name, symbol in zip(full, symbols, strict=True)]
 
 
 def signature(debug: DebugInformation, definition: Definition) -> str:

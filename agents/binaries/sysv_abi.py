@@ -14,7 +14,8 @@ from typing import Final
 
 from agents.absence import Absent, Reason
 from agents.binaries import dwarf_constants as dw
-from agents.binaries.dwarf_entries import BadDwarf, Entry
+from agents.binaries.dwarf_entries import Entry
+from agents.binaries.dwarf_forms import BadDwarf
 from agents.binaries.model import InMemory, InRegister, Location, Piece, Place, Register, TypeId
 from agents.binaries.native_types import POINTERS, STRUCTS, NativeTypes
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from agents.binaries.dwarf_entries import BadDwarf
+from agents.binaries.dwarf_forms import BadDwarf
 from agents.binaries.model import Opaque, Type, TypeId, TypeTable
 
 MAX_LEVELS: Final = (

@@ -280,3 +280,10 @@ def test_a_stripped_binary_says_how_to_build_it(binaries, flags):
     assert refused.value.reason is UnresolvedReason.NO_DEBUG_INFO
     assert unknown.value.reason is UnresolvedReason.NO_FUNCTION
     assert "main.leaf" in unknown.value.detail
+
+
+def test_assembly_is_refused_since_it_does_not_keep_the_goroutine(binaries, go_shapes):
+    with pytest.raises(Unresolved, match="assembly") as refused:
+        binaries.resolve(str(go_shapes), "runtime.memmove", At.ENTRY, None)
+
+    assert refused.value.reason is UnresolvedReason.UNSUPPORTED_LANGUAGE
