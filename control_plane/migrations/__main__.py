@@ -17,9 +17,7 @@ async def main(message: str) -> None:
         await upgrade(database)
         async with database.engine.begin() as connection:
             await connection.run_sync(
-                lambda sync: command.revision(
-                    alembic_config(sync), message, autogenerate=True, rev_id=f"{_next():04d}"
-                )
+                lambda sync: command.revision(alembic_config(sync), message, autogenerate=True, rev_id=f"{_next():04d}")
             )
         await database.close()
 
