@@ -48,12 +48,14 @@ class Definition:
 
 def find_native(debug: DebugInformation, asked: str, path: str) -> Definition | None:
     """The definition that `asked` means, None when there is none. Raises Unresolved: ambiguous."""
-    bare, _, parameters = asked.partition("(") if asked.endswith(")") else (asked, "", "")
+    bare, parameters = _split(asked)
     found = [d for d in definitions(debug, _last(bare)) if _means(d.name, bare)]
-    exact = [d for d in found if _plain(d.name) == bare or d.name == bare]
-    found = exact or found
+    for same in ([d for d in found if d.name == bare], [d for d in found if _plain(d.name) == bare]):
+        if same:
+            found = same
+            break
     if parameters:
-        found = [d for d in found if _squeezed(signature(debug, d)) == _squeezed("(" + parameters)]
+        found = [d for d in found if _squeezed(signature(debug, d)) == _squeezed(parameters)]
     placed = list({d.address: d for d in found if d.address is not None}.values())
     if parameters and len(placed) == 1:
         return replace(placed[0], name=f"{placed[0].name}{signature(debug, placed[0])}")
@@ -63,7 +65,19 @@ def find_native(debug: DebugInformation, asked: str, path: str) -> Definition | 
             UnresolvedReason.AMBIGUOUS,
             f"{asked!r} means {len(placed)} functions of {path}; name one of them in full: {shown}",
         )
-    return placed[0] if placed else found[0] if found else None
+    return placed[0] if placed else found[0] if found else _by_linkage_name(debug, asked)
+
+
+def _by_linkage_name(debug: DebugInformation, asked: str) -> Definition | None:
+    """By its mangled name, for what the symbol table leaves out: a local function of a library."""
+    for unit in _units_mentioning(debug, asked):
+        for offset, _, _ in debug.walk(unit, frozenset({dw.TAG_SUBPROGRAM})):
+            entry = debug.entry(unit, offset)
+            covered = ranges(debug, entry)
+            stated = attribute(debug, entry, dw.AT_LINKAGE_NAME) if covered else None
+            if stated is not None and stated.text(dw.AT_LINKAGE_NAME) == asked:
+                return Definition(asked, unit, entry, covered[0][0])
+    return None
 
 
 def definitions(debug: DebugInformation, last: str) -> Iterator[Definition]:
@@ -151,6 +165,16 @@ def _starts(strings: bytes, needle: bytes) -> Iterator[int]:
         yield at
 
 
+def _split(asked: str) -> tuple[str, str]:
+    """shop::charge(int) -> shop::charge, (int): the last pair of parentheses, when it ends the name."""
+    depth = 0
+    for at in range(len(asked) - 1, 0, -1):
+        depth += (asked[at] == ")") - (asked[at] == "(")
+        if depth == 0:
+            return (asked[:at], asked[at:]) if asked.endswith(")") and asked[:at] else (asked, "")
+    return asked, ""
+
+
 def _means(name: str, asked: str) -> bool:
     """Whole parts from the right, template arguments optional."""
     return any(each == asked or each.endswith("::" + asked) for each in (name, _plain(name)))
@@ -158,7 +182,7 @@ def _means(name: str, asked: str) -> bool:
 
 def _plain(name: str) -> str:
     """Without template arguments: shop::largest<int> -> shop::largest"""
-    previous = ""
+    previous, name = "", name.replace("->", "")  # of a function type: no bracket
     while previous != name and not name.startswith("operator"):
         previous, name = name, re.sub(r"<[^<>]*>", "", name)
     return name

@@ -197,3 +197,11 @@ def test_a_line_of_c_has_its_locals(binaries):
     assert {v.name for v in probe.arguments} == {"list", "limit", "total"}
     assert arguments(probe)["total"] == "[rbp-8]"
     assert (probe.entry.cfa_register.value, probe.entry.cfa_displacement) == ("rbp", 16)
+
+
+def test_functions_that_share_name_and_parameters_are_told_apart_by_their_symbols(binaries, rust_shapes):
+    listed = [f.name for f in binaries.functions(str(rust_shapes), "core::num::error::fmt", 50)]
+
+    assert len(listed) == len(set(listed)) > 1
+    for name in listed:
+        assert binaries.resolve(str(rust_shapes), name, At.ENTRY, None).function == name
