@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+
+from control_plane.foundation.database import Database
+from tests.builders.database import postgresql_database, postgresql_server, sqlite_database
 
 
 def _no_bpf() -> str | None:
@@ -34,3 +38,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped where nothing may be skipped (CI=true): {report.longrepr}"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """One PostgreSQL for all tests of this worker; its URL."""
+    with postgresql_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """Both databases, real and empty: what is claimed of one holds on the other."""
+    if request.param == "sqlite":
+        async with sqlite_database(tmp_path) as opened:
+            yield opened
+        return
+    async with postgresql_database(request.getfixturevalue("postgresql")) as opened:
+        yield opened

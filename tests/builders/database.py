@@ -31,10 +31,14 @@ async def sqlite_database(directory: Path) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def postgresql_database(url: str) -> AsyncIterator[Database]:
+    """All tables on a server that other tests use too: they are gone again at the end."""
     database = Database(url)
     try:
         await database.create_all()
         yield database
+        async with database.engine.begin() as connection:
+            for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
+                await connection.exec_driver_sql(statement)
     finally:
         await database.close()
 

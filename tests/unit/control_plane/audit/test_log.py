@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,7 +20,6 @@ from control_plane.foundation.clock import ManualClock
 from control_plane.foundation.database import Database
 from control_plane.foundation.errors import AuditUnavailable
 from control_plane.foundation.identifiers import TenantId
-from tests.builders.database import postgresql_database, postgresql_server, sqlite_database
 
 ACME, GLOBEX = TenantId("acme"), TenantId("globex")
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -30,25 +27,6 @@ START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 def event(resource: str = "template/t@1", **detail: object) -> AuditEvent:
     return AuditEvent(AuditAction.TEMPLATE_SUBMIT, Outcome.SUCCESS, "issuer|alice", resource, detail)
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    with postgresql_server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        async with sqlite_database(tmp_path) as opened:
-            yield opened
-        return
-    async with postgresql_database(request.getfixturevalue("postgresql")) as opened:
-        yield opened
-        async with opened.engine.begin() as connection:
-            await connection.execute(text("DROP SCHEMA public CASCADE"))
-            await connection.execute(text("CREATE SCHEMA public"))
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from control_plane.records.live import LiveRecords
 from control_plane.records.model import TracepointFacts
 from control_plane.records.service import RecordService
 from tests.builders.audit_trail import BreakableTrail
-from tests.builders.database import postgresql_database, postgresql_server, sqlite_database
 
 
 @dataclass
@@ -24,25 +23,6 @@ class FakeDirectory:
 
     async def facts(self, session, tenant, tracepoint_id):
         return self.known.get((tenant, tracepoint_id))
-
-
-@pytest.fixture(scope="module")
-def postgresql():
-    with postgresql_server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
-async def database(request, tmp_path):
-    if request.param == "sqlite":
-        async with sqlite_database(tmp_path) as opened:
-            yield opened
-        return
-    async with postgresql_database(request.getfixturevalue("postgresql")) as opened:
-        yield opened
-        async with opened.engine.begin() as connection:
-            for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
-                await connection.exec_driver_sql(statement)
 
 
 @pytest.fixture
