@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.delivery.enrolment import MAX_TOKEN_USES, Enrolment
+from control_plane.delivery.function_answers import FoundFunction
 from control_plane.delivery.service import MAX_FUNCTIONS, Fleet
 from control_plane.delivery.tables import AgentRow
 from control_plane.foundation.errors import Invalid
@@ -73,16 +75,36 @@ class JoinTokenOut(BaseModel):
     uses: int
 
 
-class AgentFunctionsOut(BaseModel):
-    """One agent's answer. Each function has name, file, line, arguments and results with types, inlined copies."""
+class ValueOut(BaseModel):
+    name: str
+    type: str
 
+
+class FunctionOut(BaseModel):
+    """One function; `agents` are those on whose hosts it was found just so."""
+
+    name: str
+    file: str
+    line: int
+    language: str
+    arguments: list[ValueOut]
+    results: list[ValueOut]
+    inlined_copies: int
+    agents: list[str]
+
+    @classmethod
+    def of(cls, found: FoundFunction) -> FunctionOut:
+        return cls.model_validate({**asdict(found.function), "agents": list(found.agents)})
+
+
+class ProblemOfAgent(BaseModel):
     agent: str
-    functions: list[dict[str, Any]]
     problem: str
 
 
 class FunctionsOut(BaseModel):
-    agents: list[AgentFunctionsOut]
+    functions: list[FunctionOut]
+    problems: list[ProblemOfAgent]
 
 
 @router.get("/v1/tenants/{tenant}/agents")
@@ -119,12 +141,8 @@ async def list_functions(
     limit: Annotated[int, Query(ge=1, le=MAX_FUNCTIONS)] = 200,
 ) -> FunctionsOut:
     """Functions of the service's programs, as the agents of this tenant see them."""
-    answers = await fleet.functions(grant, service, pattern, limit)
+    found = await fleet.functions(grant, service, pattern, limit)
     return FunctionsOut(
-        agents=[
-            AgentFunctionsOut(
-                agent=answer.agent, functions=[dict(each) for each in answer.functions], problem=answer.problem
-            )
-            for answer in answers
-        ]
+        functions=[FunctionOut.of(each) for each in found.functions],
+        problems=[ProblemOfAgent(agent=agent, problem=problem) for agent, problem in found.problems],
     )

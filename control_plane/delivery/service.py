@@ -7,15 +7,15 @@ connected to this replica; what they answer is theirs, bounded and passed on. Th
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.delivery import function_answers
+from control_plane.delivery.function_answers import FoundFunction, FunctionsOf
 from control_plane.delivery.identification import Identification
 from control_plane.delivery.switchboard import Line, Switchboard
 from control_plane.delivery.tables import AgentRow
@@ -30,16 +30,16 @@ ACTIVE: Final = timedelta(minutes=2)  # seen within it; a connected agent is see
 ANSWER: Final = timedelta(seconds=35)  # an agent gives itself 30 to index a big executable for the first time
 MAX_ASKED: Final = 50  # agents in one question; the same service has the same functions on the others
 MAX_FUNCTIONS: Final = 1000  # of one agent in one answer
+MAX_REASONS: Final = 1000  # characters of all problems together
 MAX_AGENTS: Final = 10_000  # listed at once
 
 
 @dataclass(frozen=True)
-class FunctionsOf:
-    """What one agent answered: each function as `probegate-agent functions -o json` prints it, or a problem."""
+class FoundFunctions:
+    """`problems` are the agents that could not answer, and why."""
 
-    agent: AgentId
-    functions: tuple[Mapping[str, Any], ...]
-    problem: str
+    functions: tuple[FoundFunction, ...]
+    problems: tuple[tuple[AgentId, str], ...]
 
 
 class Fleet:
@@ -110,10 +110,11 @@ class Fleet:
         self._identification.forget(agent)
         self._switchboard.hang_up(agent, "this agent was revoked")
 
-    async def functions(
-        self, grant: Grant, service: str, pattern: str = "", limit: int = 200
-    ) -> tuple[FunctionsOf, ...]:
-        """Ask every connected agent of the tenant. Raises DependencyUnavailable when there is none, Invalid."""
+    async def functions(self, grant: Grant, service: str, pattern: str = "", limit: int = 200) -> FoundFunctions:
+        """Ask the connected agents of the tenant.
+
+        Raises DependencyUnavailable when none is connected, NotFound when none could answer, Invalid.
+        """
         if not 1 <= limit <= MAX_FUNCTIONS:
             raise Invalid(f"limit is {limit}: ask for 1 to {MAX_FUNCTIONS} functions")
         lines = self._switchboard.lines(grant.resource.tenant)[:MAX_ASKED]
@@ -121,23 +122,27 @@ class Fleet:
             raise DependencyUnavailable(
                 "no agent of this tenant is connected: start one with `probegate-agent run`", code="no_agents"
             )
-        return tuple(await asyncio.gather(*(_ask(line, service, pattern, limit) for line in lines)))
+        answers = await asyncio.gather(*(_ask(line, service, pattern, limit) for line in lines))
+        problems = tuple((answer.agent, answer.problem) for answer in answers if answer.problem)
+        if len(problems) == len(answers):
+            reasons = "; ".join(dict.fromkeys(problem for _, problem in problems))
+            raise NotFound(
+                f"no agent could list functions of {service!r}: {reasons[:MAX_REASONS]}", code="no_functions"
+            )
+        return FoundFunctions(function_answers.merge(answers)[:limit], problems)
 
 
 async def _ask(line: Line, service: str, pattern: str, limit: int) -> FunctionsOf:
+    agent = line.known.agent
     try:
         async with asyncio.timeout(ANSWER.total_seconds()):
             answer = await line.ask_functions(service, pattern, limit)
+        if answer.problem:
+            return FunctionsOf(agent, (), answer.problem)
+        return FunctionsOf(agent, function_answers.read(answer.json, limit), "")
     except TimeoutError:
-        return FunctionsOf(line.known.agent, (), f"no answer within {ANSWER.total_seconds():.0f} s")
+        return FunctionsOf(agent, (), f"no answer within {ANSWER.total_seconds():.0f} s")
     except (TooMany, DependencyUnavailable) as error:
-        return FunctionsOf(line.known.agent, (), error.detail)
-    if answer.problem:
-        return FunctionsOf(line.known.agent, (), answer.problem)
-    try:
-        parsed = json.loads(answer.json)
-    except (ValueError, RecursionError):
-        parsed = None
-    if not isinstance(parsed, list) or not all(isinstance(function, dict) for function in parsed):
-        return FunctionsOf(line.known.agent, (), "the agent's answer is not a list of functions: update the agent")
-    return FunctionsOf(line.known.agent, tuple(parsed[:limit]), "")
+        return FunctionsOf(agent, (), error.detail)
+    except function_answers.UnreadableAnswer as error:
+        return FunctionsOf(agent, (), str(error))
