@@ -23,6 +23,7 @@ HELLO_SECONDS: Final = 10.0  # so long may a connection take to say what it want
 MAX_WAITING: Final = 256  # connections that have said nothing yet; more are closed at once
 MAX_CONNECTIONS: Final = 20_000  # some 64 KiB each while they are busy
 DEAD_PEER_SECONDS: Final = 60.0  # a lease; whoever took nothing for so long has lost it
+FLUSH_SECONDS: Final = 2.0  # for the last bytes of a connection whose other side is gone
 BUFFER: Final = 64 * 1024  # bytes passed on at a time; the slower side's pace reaches the faster one through TCP
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Doorway:
         except (OSError, NotTls, TimeoutError, asyncio.IncompleteReadError) as error:
             log.debug("a connection ended: %s", error)
         finally:
-            writer.close()  # what was written is still sent; `_bound` ends that too
+            await _end(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _bound(writer)
@@ -95,7 +96,7 @@ class Doorway:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            inner_writer.close()
+            await _end(inner_writer)
 
 
 async def _hello(reader: asyncio.StreamReader) -> tuple[bytes, str | None]:
@@ -130,6 +131,18 @@ async def _open(door: str, outer: asyncio.StreamWriter) -> tuple[asyncio.StreamR
     except BaseException:
         plain.close()
         raise
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    """Send what was written, as long as the other side takes it; then close, whatever is left."""
+    try:
+        writer.close()
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        pass
+    finally:
+        writer.transport.abort()
 
 
 def _bound(writer: asyncio.StreamWriter) -> None:
