@@ -30,9 +30,13 @@ from control_plane.delivery.switchboard import Switchboard
 from control_plane.http.app import create_app
 from control_plane.identity.issuer import routes as issuer_routes
 from control_plane.masking import routes as masking_routes
+from control_plane.masking.bound import PackMasks
 from control_plane.masking.key_wrapping import KeyWrapper, load_or_make_wrapping_key
 from control_plane.masking.service import MaskingService
+from control_plane.policy import lock_routes
 from control_plane.policy import routes as policy_routes
+from control_plane.policy.locks import LockService
+from control_plane.policy.roles import read_roles
 from control_plane.records import routes as records_routes
 from control_plane.records.arrivals import Arrivals
 from control_plane.records.exports import RecordExports
@@ -43,9 +47,15 @@ from control_plane.records.tracepoint_directory import TracepointTables
 from control_plane.settings import Settings
 from control_plane.signing.key_file import KeyFile
 from control_plane.signing.service import Signer
+from control_plane.templates import governing_routes
 from control_plane.templates import routes as templates_routes
+from control_plane.templates.dossier import Review
+from control_plane.templates.governing import ApprovalRules, PersonLinks
 from control_plane.templates.reading import TemplateReading
+from control_plane.templates.requirements import read_approvals
+from control_plane.templates.reviewers import MemberReviewers
 from control_plane.templates.service import TemplateService
+from control_plane.templates.upkeep import keep_lapsing
 from control_plane.tracepoints import routes as tracepoints_routes
 from control_plane.tracepoints.reading import TracepointReading
 from control_plane.tracepoints.reports import AgentReports
@@ -114,6 +124,7 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
         grpc = GatewayServer(gateway, exchange.feeds, core.authority, core.clock, (settings.grpc_listen.host,))
         upkeep = Upkeep(core.database, core.audit, core.clock, store, signer, wrapper)
         work += [("agents' gateway", grpc.run), ("tracepoints", upkeep.keep_up)]
+        work.append(("reviews", lambda: keep_lapsing(core.provision.get(TemplateService))))
 
         app = create_app(core.provision, _routers(settings), https=settings.https)
         yield Server(settings, app, grpc, tuple(work))
@@ -122,6 +133,8 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
 def _routers(settings: Settings) -> list[APIRouter]:
     routers = [
         policy_routes.router,
+        lock_routes.router,
+        governing_routes.router,
         templates_routes.router,
         masking_routes.router,
         delivery_routes.router,
@@ -135,7 +148,14 @@ def _routers(settings: Settings) -> list[APIRouter]:
 
 
 def _add_templates(core: Core) -> None:
-    core.provision.add(TemplateService, TemplateService(core.database, core.audit, core.clock))
+    platform = load_rules(PLATFORM_RULES.read_text(encoding="utf-8"))
+    book = read_roles()
+    review = Review(read_approvals(), MemberReviewers(book, core.clock), PackMasks(platform))
+    service = TemplateService(core.database, core.audit, core.clock, review)
+    core.provision.add(TemplateService, service)
+    core.provision.add(ApprovalRules, ApprovalRules(core.database, core.audit, core.clock, book))
+    core.provision.add(PersonLinks, PersonLinks(core.database, core.audit, core.clock))
+    core.provision.add(LockService, LockService(core.database, core.audit, core.clock))
     core.provision.add(TemplateReading, TemplateReading(core.database))
 
 

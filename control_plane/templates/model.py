@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from control_plane.foundation.identifiers import SubjectId
 from control_plane.templates.lifecycle import State
+from control_plane.templates.requirements import Requirement
 from language.diff import Change
 from language.model import Template
+from language.risk import Risk
 from language.script import Deployment, Display
 
 
@@ -37,6 +40,7 @@ class Approval:
 
     person: SubjectId
     at: datetime
+    roles: frozenset[str] = frozenset()  # that this person held when the version was submitted, and holds still
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class TemplateVersion:
     author_name: str
     message: str
     created_at: datetime
+    risk: Risk
+    requirement: Requirement
+    lapses_at: datetime
     reviews: tuple[Review, ...] = ()
 
     @property
@@ -91,8 +98,8 @@ class Difference:
 class ApprovedTemplate:
     """A version that enough people approved, checked against its bytes just now, for this tenant.
 
-    Proves: `canonical` has the digest that every one of `approvals` named; none of them wrote it; they are `required`
-    or more. Does not prove that its fields have masking, nor that the one who asks for it did not approve it:
+    Proves: `canonical` has the digest that every one of `approvals` named; none of them wrote it; they are all that
+    `requirement` asks for, by people who may review today. Does not prove that its fields have masking, nor that the one who asks for it did not approve it:
     `tracepoints` checks that. Minted by `control_plane.templates.service` only.
     """
 
@@ -103,4 +110,12 @@ class ApprovedTemplate:
     digest: str
     approvals: tuple[Approval, ...]
     author: SubjectId
-    required: int
+    requirement: Requirement
+    persons: Mapping[SubjectId, SubjectId] = field(default_factory=dict)  # logins that are another person's
+
+    @property
+    def required(self) -> int:
+        return self.requirement.approvals
+
+    def person(self, subject: SubjectId) -> SubjectId:
+        return self.persons.get(subject, subject)

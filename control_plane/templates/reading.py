@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sqlalchemy import Select, select, tuple_
@@ -20,11 +20,13 @@ from control_plane.foundation.identifiers import SubjectId
 from control_plane.policy.model import Grant
 from control_plane.templates.lifecycle import State
 from control_plane.templates.model import Difference, Page, Review, TemplateVersion, Verdict
+from control_plane.templates.requirements import Requirement
 from control_plane.templates.tables import TemplateReviewRow, TemplateVersionRow
 from language import canonical
 from language.diff import diff
 from language.errors import TemplateError
 from language.model import Template
+from language.risk import Reason, Risk, RiskClass
 
 MAX_PAGE: Final = 200
 _CURSOR: Final = re.compile(r"([a-z0-9-]{1,63})/([0-9]{1,9})", re.ASCII)
@@ -108,7 +110,12 @@ async def newest_row(session: AsyncSession, tenant: str, name: str, *, lock: boo
 
 
 async def approved_row(
-    session: AsyncSession, tenant: str, name: str, version: int | None, digest: str | None
+    session: AsyncSession,
+    tenant: str,
+    name: str,
+    version: int | None,
+    digest: str | None,
+    states: Collection[State] = (State.APPROVED,),
 ) -> TemplateVersionRow:
     """The version that a request means, in the state approved. Raises NotFound, Conflict with what it is instead."""
     wanted = _versions(tenant, name)
@@ -120,7 +127,7 @@ async def approved_row(
     if not rows:
         raise no_such_template(name, version, digest)
     for row in rows:
-        if row.state == State.APPROVED:
+        if row.state in states:
             return row
     newest = rows[0]
     raise Conflict(
@@ -162,8 +169,15 @@ def version_of(row: TemplateVersionRow, reviews: Sequence[Review]) -> TemplateVe
         author_name=row.author_name,
         message=row.message,
         created_at=row.created_at,
+        risk=risk_of(row),
+        requirement=Requirement.of(row.requirement),
+        lapses_at=row.lapses_at,
         reviews=tuple(reviews),
     )
+
+
+def risk_of(row: TemplateVersionRow) -> Risk:
+    return Risk(tuple(Reason(RiskClass(risk), column, why) for risk, column, why in row.risk))
 
 
 def no_such_template(name: str, version: int | None = None, digest: str | None = None) -> NotFound:
@@ -177,6 +191,10 @@ _WHAT_TO_DO: Final = {
     State.REJECTED: "read the reviews, change it and submit it again",
     State.WITHDRAWN: "its author took it back; submit it again to have it reviewed",
     State.SUPERSEDED: "a newer version took its place; name that one or leave the version out",
+    State.DRAFT: "its author submits it for review with the same text",
+    State.LAPSED: "nobody finished its review in time; submit it again",
+    State.DEPRECATED: "it is not to be used any more; look for the template that replaces it",
+    State.REVOKED: "it was taken out of use for good; read the log, change it and submit it again",
 }
 
 

@@ -19,6 +19,7 @@ from control_plane.templates.service import MAX_MESSAGE, TemplateService
 from language import canonical, expressions
 from language.durations import render
 from language.model import TargetSpec
+from language.risk import RiskClass
 from language.script import Deployment, Display, Drop, Filter, Head, Operation, Script, Select
 
 MAX_SOURCE = 65_536  # characters, as the front ends have it
@@ -38,6 +39,7 @@ class SubmitTemplate(BaseModel):
     source: str = Field(max_length=MAX_SOURCE, description="The text of a YAML template or a PxL script.")
     message: str = Field(default="", max_length=MAX_MESSAGE)
     validate_only: bool = Field(default=False, description="Check it, keep nothing.")
+    draft: bool = Field(default=False, description="Keep it without asking anybody for a review.")
 
 
 class ApproveVersion(BaseModel):
@@ -51,6 +53,12 @@ class RejectVersion(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     digest: str = Field(pattern=_DIGEST)
+    reason: str = Field(min_length=1, max_length=MAX_MESSAGE)
+
+
+class RetireVersion(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     reason: str = Field(min_length=1, max_length=MAX_MESSAGE)
 
 
@@ -72,8 +80,19 @@ class ReviewOut(BaseModel):
         )
 
 
+class RiskReasonOut(BaseModel):
+    """`column` is empty when it is the probe as a whole."""
+
+    risk: RiskClass
+    column: str
+    why: str
+
+
 class TemplateVersionOut(BaseModel):
-    """One version. `plan` is what it does, in words; `canonical` are the bytes that `digest` is of, as text."""
+    """One version. `plan` is what it does, in words; `canonical` are the bytes that `digest` is of, as text.
+
+    `risk` is computed; `needs` says whose approvals it takes. Both as of the submission: using it looks again.
+    """
 
     name: str
     version: int
@@ -83,6 +102,10 @@ class TemplateVersionOut(BaseModel):
     author_subject: str
     message: str
     created_at: datetime
+    lapses_at: datetime
+    risk: RiskClass
+    risk_reasons: list[RiskReasonOut]
+    needs: str
     table: str
     columns: list[str]
     parameters: list[dict[str, Any]]
@@ -103,6 +126,12 @@ class TemplateVersionOut(BaseModel):
             author_subject=version.author,
             message=version.message,
             created_at=version.created_at,
+            lapses_at=version.lapses_at,
+            risk=version.risk.risk_class,
+            risk_reasons=[
+                RiskReasonOut(risk=reason.risk, column=reason.column, why=reason.why) for reason in version.risk.reasons
+            ],
+            needs=version.requirement.words(),
             table=template.table,
             columns=[capture.column for capture in template.probe.captures],
             parameters=canonical.document(template)["parameters"],
@@ -184,6 +213,8 @@ class CheckedTemplateOut(BaseModel):
     state: State | None = None
     author: str | None = None
     created_at: datetime | None = None
+    risk: RiskClass | None = None
+    needs: str | None = None
 
 
 class SubmittedOut(BaseModel):
@@ -221,7 +252,7 @@ async def submit(
     if validate_only or body.validate_only:
         response.status_code = 200
         return _checked(service.lint(body.source))
-    return _submitted(await service.submit(grant, body.source, body.message))
+    return _submitted(await service.submit(grant, body.source, body.message, draft=body.draft))
 
 
 @router.get("/v1/tenants/{tenant}/templates")
@@ -317,6 +348,24 @@ async def withdraw(
     return _answer(await service.withdraw(grant, template, version, if_match), response)
 
 
+@router.post("/v1/tenants/{tenant}/templates/{template}/versions/{version}/deprecate")
+@requires(Permission.TEMPLATE_RETIRE, name="template")
+async def deprecate(
+    grant: Granted, template: str, version: Version, body: RetireVersion, service: Service, response: Response
+) -> TemplateVersionOut:
+    """Nobody asks for it anew; what runs may be renewed."""
+    return _answer(await service.deprecate(grant, template, version, body.reason), response)
+
+
+@router.post("/v1/tenants/{tenant}/templates/{template}/versions/{version}/revoke")
+@requires(Permission.TEMPLATE_RETIRE, name="template")
+async def revoke(
+    grant: Granted, template: str, version: Version, body: RetireVersion, service: Service, response: Response
+) -> TemplateVersionOut:
+    """Out of use for good: what runs of it is taken back within seconds."""
+    return _answer(await service.revoke(grant, template, version, body.reason), response)
+
+
 def _answer(version: TemplateVersion, response: Response) -> TemplateVersionOut:
     response.headers["ETag"] = f'"{version.etag}"'
     return TemplateVersionOut.of(version)
@@ -333,6 +382,8 @@ def _submitted(submitted: Submitted) -> SubmittedOut:
             state=version.state,
             author=version.author_name,
             created_at=version.created_at,
+            risk=version.risk.risk_class,
+            needs=version.requirement.words(),
         )
         for version in submitted.versions
     ]

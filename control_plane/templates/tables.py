@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ForeignKeyConstraint, Index, LargeBinary, String, Text
+from sqlalchemy import JSON, ForeignKeyConstraint, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.foundation.database import Base, UtcDateTime
@@ -12,7 +13,10 @@ from control_plane.foundation.database import Base, UtcDateTime
 
 class TemplateVersionRow(Base):
     __tablename__ = "template_versions"
-    __table_args__ = (Index("template_versions_by_state", "tenant", "state"),)
+    __table_args__ = (
+        Index("template_versions_by_state", "tenant", "state"),
+        Index("template_versions_by_body", "tenant", "body_digest"),
+    )
 
     tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
@@ -26,6 +30,12 @@ class TemplateVersionRow(Base):
     message: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     approved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # As of the submission: they are joined with what holds at each later look, and the stricter of both counts.
+    body_digest: Mapped[str] = mapped_column(String(71))
+    risk: Mapped[list[list[str]]] = mapped_column(JSON)
+    requirement: Mapped[dict[str, Any]] = mapped_column(JSON)
+    panel: Mapped[dict[str, list[str]]] = mapped_column(JSON)
+    lapses_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class TemplateReviewRow(Base):
@@ -48,3 +58,28 @@ class TemplateReviewRow(Base):
     digest: Mapped[str] = mapped_column(String(71))
     comment: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ApprovalRuleRow(Base):
+    """A rule of the tenant that asks for more than the platform's; see `requirements.OwnerRule`."""
+
+    __tablename__ = "approval_rules"
+
+    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    document: Mapped[dict[str, Any]] = mapped_column(JSON)
+    revision: Mapped[int]
+    changed_by: Mapped[str] = mapped_column(String(700))
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class PersonLinkRow(Base):
+    """`subject` is another login of `person`, or a service account that this person answers for."""
+
+    __tablename__ = "person_links"
+
+    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(700), primary_key=True)
+    person: Mapped[str] = mapped_column(String(700))
+    linked_by: Mapped[str] = mapped_column(String(700))
+    linked_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -15,6 +15,7 @@ from typing import Final
 
 from control_plane.foundation.errors import Denied, Invalid
 from control_plane.foundation.identifiers import SubjectId
+from control_plane.templates.counting import missing
 from control_plane.templates.model import ApprovedTemplate
 from control_plane.tracepoints.model import RequestTracepoint
 from control_plane.tracepoints.reading import target_document
@@ -83,10 +84,10 @@ def granted_ttl(ttl: timedelta | None, bounds: Mapping[str, timedelta]) -> timed
 
 def refuse_own_approval(approved: ApprovedTemplate, requester: SubjectId) -> None:
     """Separation of duties: an approval by the one who asks does not count. Raises Denied."""
-    counted = [approval for approval in approved.approvals if approval.person != requester]
-    if len(counted) < approved.required:
+    lacking = missing(approved.requirement, approved.approvals, {requester, approved.person(requester)})
+    if lacking:
         raise Denied(
             f"you approved {approved.name} version {approved.version} yourself: who asks for a tracepoint cannot be the "
-            f"one who approved it; {approved.required} approval by somebody else is needed, or somebody else asks",
+            f"one who approved it; without you there are {' and '.join(lacking)}: somebody else approves, or asks",
             code="separation_of_duties",
         )

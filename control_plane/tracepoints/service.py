@@ -128,7 +128,7 @@ class TracepointService:
         ):
             row = await tracepoint_row(session, tenant, name, lock=True)
             approved = await self._path.templates.approved(
-                session, grant, row.template_name, row.template_version, row.template_digest
+                session, grant, row.template_name, row.template_version, row.template_digest, renewal=True
             )
             refuse_own_approval(approved, grant.principal.id)
             plan = await self._path.masking.bind(session, grant, approved)

@@ -9,6 +9,7 @@ from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.masking.model import FieldRule, MaskedPlan
 from control_plane.signing.model import SealContext
 from control_plane.templates.model import Approval, ApprovedTemplate
+from control_plane.templates.requirements import Requirement
 from language import canonical, yaml_front_end
 from language.masking import Action
 from language.model import ParameterScalar
@@ -46,7 +47,7 @@ def masked_plan(source: str = SOURCE, action: Action = Action.ALLOW, key: bytes 
         digest=digest,
         approvals=(Approval(SubjectId("issuer|bob"), NOW),),
         author=SubjectId("issuer|alice"),
-        required=1,
+        requirement=Requirement(1, frozenset(), timedelta(days=180), 0, ()),
     )
     rules = tuple(FieldRule(capture.column, action, "platform:default", key=key) for capture in template.probe.captures)
     return MaskedPlan(approved, rules)

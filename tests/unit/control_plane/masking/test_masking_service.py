@@ -29,6 +29,7 @@ from language.masking_rules import load_rules
 from tests.builders.audit_trail import BreakableTrail, entries
 from tests.builders.database import sqlite_database
 from tests.builders.principals import grant
+from tests.builders.reviews import review
 from tests.builders.templates import SUM_YAML
 
 PACK = load_rules((Path(__file__).parents[4] / "policies/masking/platform.yaml").read_text())
@@ -59,7 +60,7 @@ def service(database, trail, clock):
 
 
 async def plan_of(database, trail, clock, service, source=SUM_YAML, tenant="acme"):
-    templates = TemplateService(database, trail, clock)
+    templates = TemplateService(database, trail, clock, review())
     submitted = (await templates.submit(grant(Permission.TEMPLATE_SUBMIT, tenant=tenant), source)).versions[0]
     await templates.approve(
         grant(Permission.TEMPLATE_REVIEW, by="bob", tenant=tenant), submitted.name, submitted.version, submitted.digest

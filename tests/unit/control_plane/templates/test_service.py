@@ -27,6 +27,7 @@ from control_plane.templates.tables import TemplateVersionRow
 from language import canonical
 from tests.builders.audit_trail import BreakableTrail, actions, entries
 from tests.builders.principals import grant, principal
+from tests.builders.reviews import review
 from tests.builders.templates import SUM_PXL, SUM_YAML
 
 EDITED = SUM_YAML.replace("ttl: 10m", "ttl: 5m")
@@ -144,7 +145,7 @@ async def test_an_approval_of_other_bytes_is_refused(service: TemplateService) -
 
 
 async def test_a_person_counts_once(database: Database, trail: BreakableTrail, clock: ManualClock) -> None:
-    service = TemplateService(database, trail, clock, required_approvals=2)
+    service = TemplateService(database, trail, clock, review(masked=2))
     version = await submitted(service)
     assert (await approved(service, version, by="bob")).state is State.IN_REVIEW
     assert (await approved(service, version, by="bob")).state is State.IN_REVIEW
@@ -311,3 +312,29 @@ async def test_a_diff_is_with_the_last_approved_version(service: TemplateService
     assert [change.path for change in found.changes] == ["description", "limits.ttl"]
     between = await reading.difference(reader, "money-sum", 2, 3)
     assert [change.path for change in between.changes] == ["description"]
+
+
+async def test_a_draft_waits_for_its_author_not_for_reviewers(service: TemplateService) -> None:
+    draft = (await service.submit(submitting(), SUM_YAML, draft=True)).versions[0]
+    assert draft.state is State.DRAFT
+    with pytest.raises(Conflict):
+        await approved(service, draft)
+    opened = await submitted(service)
+    assert (opened.version, opened.state) == (1, State.IN_REVIEW)
+
+
+async def test_what_is_deprecated_is_good_for_renewals_only(service: TemplateService, database: Database) -> None:
+    await approved(service, await submitted(service))
+    retiring = grant(Permission.TEMPLATE_RETIRE, by="admin")
+    with pytest.raises(Invalid, match="needs a reason"):
+        await service.deprecate(retiring, "money-sum", 1, " ")
+    assert (await service.deprecate(retiring, "money-sum", 1, "use totals")).state is State.DEPRECATED
+    with pytest.raises(Conflict, match="not to be used any more"):
+        await proof(database, service)
+    async with database.transaction() as session:
+        assert (await service.approved(session, asking(), "money-sum", renewal=True)).version == 1
+    assert (await service.revoke(retiring, "money-sum", 1, "reads too much")).state is State.REVOKED
+    with pytest.raises(Conflict, match="taken out of use for good"):
+        async with database.transaction() as session:
+            await service.approved(session, asking(), "money-sum", renewal=True)
+    assert (await actions(database))[-2:] == [("template.deprecate", "success"), ("template.revoke", "success")]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path as FilePath
@@ -8,7 +7,6 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from wire import dsse
 from wire.v1 import gateway_pb2, spec_pb2
@@ -30,8 +28,8 @@ from control_plane.tracepoints.service import Path, TracepointService
 from control_plane.tracepoints.upkeep import Upkeep
 from language.masking_rules import load_rules
 from tests.builders.audit_trail import BreakableTrail
-from tests.builders.database import postgresql_database, postgresql_server, sqlite_database
 from tests.builders.principals import grant
+from tests.builders.reviews import FakeReviewers, review
 from tests.builders.spec_store import FakeSpecStore
 from tests.builders.templates import SUM_YAML
 
@@ -59,6 +57,7 @@ class World:
     store: FakeSpecStore
     key: Ed25519PrivateKey
     templates: TemplateService
+    reviewers: FakeReviewers
     masking: MaskingService
     service: TracepointService
     reading: TracepointReading
@@ -102,32 +101,14 @@ class World:
         ]
 
 
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    with postgresql_server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
-async def database(request: pytest.FixtureRequest, tmp_path: FilePath) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        async with sqlite_database(tmp_path) as opened:
-            yield opened
-        return
-    async with postgresql_database(request.getfixturevalue("postgresql")) as opened:
-        yield opened
-        async with opened.engine.begin() as connection:
-            await connection.execute(text("DROP SCHEMA public CASCADE"))
-            await connection.execute(text("CREATE SCHEMA public"))
-
-
 @pytest.fixture
 def world(database: Database) -> World:
     clock = ManualClock(datetime(2026, 11, 24, 12, tzinfo=UTC))
     trail = BreakableTrail(database, clock)
     fleet, store, key, wrapper = FakeFleet(), FakeSpecStore(clock), Ed25519PrivateKey.generate(), KeyWrapper(bytes(32))
     signer = Signer(key)
-    templates = TemplateService(database, trail, clock)
+    reviewers = FakeReviewers()
+    templates = TemplateService(database, trail, clock, review(reviewers))
     masking = MaskingService(database, trail, clock, PACK, wrapper)
     path = Path(templates, masking, fleet, signer, store, wrapper)
     return World(
@@ -138,6 +119,7 @@ def world(database: Database) -> World:
         store=store,
         key=key,
         templates=templates,
+        reviewers=reviewers,
         masking=masking,
         service=TracepointService(database, trail, clock, path, timedelta(hours=24)),
         reading=TracepointReading(database),

@@ -1,0 +1,198 @@
+"""What has to be approved by whom: policies/approvals.yaml and a tenant's own rules -> the Requirement of one plan.
+
+Pure. Classes come from `language.risk`; rules match like CODEOWNERS, by globs on the function, the executable and the
+template's name. Everything that matches holds, and joining two requirements never asks for less than either: so neither
+a tenant's rule nor a later, laxer one can lower what was in force. `counting` holds approvals against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from language import durations
+from language.durations import render
+from language.errors import TemplateError
+from language.model import Template
+from language.risk import Risk, RiskClass
+
+APPROVALS_FILE: Final = Path(__file__).resolve().parents[2] / "policies" / "approvals.yaml"
+MAX_APPROVALS: Final = 10  # more would only make people approve unread
+MAX_GLOBS: Final = 32
+MAX_GLOB: Final = 200
+_RULE_KEYS: Final = frozenset({"name", "functions", "executables", "templates", "approvals", "roles"})
+_CLASS_KEYS: Final = frozenset({"approvals", "roles", "goodFor", "eachRequest"})
+
+
+class BadApprovals(Exception):
+    """The rules cannot be used as they stand; the text says which and what was expected."""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """`approvals` people, among them one of each of `roles`, each not longer ago than `good_for`.
+
+    `each_request`: how many of other people every single request needs besides. `why` is for the reviewer.
+    """
+
+    approvals: int
+    roles: frozenset[str]
+    good_for: timedelta
+    each_request: int
+    why: tuple[str, ...]
+
+    def joined(self, other: Requirement) -> Requirement:
+        """Both hold. Commutative, associative, idempotent, and never less than either."""
+        return Requirement(
+            approvals=max(self.approvals, other.approvals),
+            roles=self.roles | other.roles,
+            good_for=min(self.good_for, other.good_for),
+            each_request=max(self.each_request, other.each_request),
+            why=tuple(dict.fromkeys((*self.why, *other.why))),
+        )
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "approvals": self.approvals,
+            "roles": sorted(self.roles),
+            "good_for": render(self.good_for),
+            "each_request": self.each_request,
+            "why": list(self.why),
+        }
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Requirement:
+        return cls(
+            approvals=int(document["approvals"]),
+            roles=frozenset(document["roles"]),
+            good_for=durations.parse(document["good_for"]),
+            each_request=int(document["each_request"]),
+            why=tuple(document["why"]),
+        )
+
+    def words(self) -> str:
+        people = f"{self.approvals} approval{'s' if self.approvals != 1 else ''}"
+        among = f", among them a {' and a '.join(sorted(self.roles))}" if self.roles else ""
+        each = f"; {self.each_request} more for each request" if self.each_request else ""
+        return f"{people}{among}, each good for {render(self.good_for)}{each}"
+
+
+@dataclass(frozen=True)
+class OwnerRule:
+    """Plans that match need this much more. A list of globs that is empty matches everything."""
+
+    name: str
+    functions: tuple[str, ...]
+    executables: tuple[str, ...]
+    templates: tuple[str, ...]
+    approvals: int
+    roles: frozenset[str]
+
+    def matches(self, template: Template) -> bool:
+        return (
+            _any(self.functions, template.probe.function)
+            and _any(self.executables, template.target.exe or "")
+            and _any(self.templates, template.name)
+        )
+
+
+@dataclass(frozen=True)
+class ApprovalPolicy:
+    classes: Mapping[RiskClass, Requirement]
+    rules: tuple[OwnerRule, ...]
+    review_lapses: timedelta
+    fleet_processes: int
+    fleet_approvals: int
+
+    def requirement(self, template: Template, risk: Risk, tenant_rules: Iterable[OwnerRule] = ()) -> Requirement:
+        """What this plan needs."""
+        found = self.classes[RiskClass.METADATA]
+        for risk_class in sorted(risk.classes):
+            found = found.joined(self.classes[risk_class])
+        for whose, rules in (("platform", self.rules), ("tenant", tenant_rules)):
+            for rule in rules:
+                if rule.matches(template):
+                    found = found.joined(
+                        Requirement(rule.approvals, rule.roles, found.good_for, 0, (f"{whose} rule {rule.name}",))
+                    )
+        return found
+
+
+def load_approvals(text: str) -> ApprovalPolicy:
+    """Raises BadApprovals."""
+    document = yaml.safe_load(text)
+    if not isinstance(document, dict) or document.get("kind") != "Approvals":
+        raise BadApprovals("expected a document of kind Approvals")
+    classes = document.get("classes")
+    if not isinstance(classes, dict) or set(classes) != set(RiskClass):
+        raise BadApprovals(f"classes: expected each of {', '.join(RiskClass)}")
+    fleet = document.get("fleet", {})
+    return ApprovalPolicy(
+        classes={RiskClass(name): _class(str(name), body) for name, body in classes.items()},
+        rules=tuple(owner_rule(rule) for rule in document.get("rules", [])),
+        review_lapses=_duration("reviewLapses", document.get("reviewLapses")),
+        fleet_processes=_count("fleet.processes", fleet.get("processes"), 1_000_000),
+        fleet_approvals=_count("fleet.approvals", fleet.get("approvals"), MAX_APPROVALS),
+    )
+
+
+def read_approvals(path: Path = APPROVALS_FILE) -> ApprovalPolicy:
+    return load_approvals(path.read_text(encoding="utf-8"))
+
+
+def owner_rule(document: Mapping[str, Any]) -> OwnerRule:
+    """Raises BadApprovals; strict, since a misspelt key must never be a missing approval."""
+    if not isinstance(document, dict) or not set(document) <= _RULE_KEYS or not document.get("name"):
+        raise BadApprovals(f"a rule has a name and of {', '.join(sorted(_RULE_KEYS))}; {document!r:.200} came")
+    name = str(document["name"])[:63]
+    return OwnerRule(
+        name=name,
+        functions=_globs(name, document.get("functions", [])),
+        executables=_globs(name, document.get("executables", [])),
+        templates=_globs(name, document.get("templates", [])),
+        approvals=_count(f"{name}.approvals", document.get("approvals", 1), MAX_APPROVALS),
+        roles=frozenset(_globs(name, document.get("roles", []))),
+    )
+
+
+def _class(name: str, body: Any) -> Requirement:
+    if not isinstance(body, dict) or not set(body) <= _CLASS_KEYS:
+        raise BadApprovals(f"class {name}: expected {', '.join(sorted(_CLASS_KEYS))}")
+    return Requirement(
+        approvals=_count(f"{name}.approvals", body.get("approvals"), MAX_APPROVALS),
+        roles=frozenset(_globs(name, body.get("roles", []))),
+        good_for=_duration(f"{name}.goodFor", body.get("goodFor")),
+        each_request=_count(f"{name}.eachRequest", body.get("eachRequest", 0), MAX_APPROVALS),
+        why=(f"class {name}",),
+    )
+
+
+def _any(globs: tuple[str, ...], text: str) -> bool:
+    return not globs or any(fnmatchcase(text, glob) for glob in globs)
+
+
+def _globs(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MAX_GLOBS or not all(isinstance(glob, str) for glob in value):
+        raise BadApprovals(f"{name}: expected a list of at most {MAX_GLOBS} texts, {value!r:.200} came")
+    if any(not glob or len(glob) > MAX_GLOB for glob in value):
+        raise BadApprovals(f"{name}: a text has 1 to {MAX_GLOB} characters")
+    return tuple(value)
+
+
+def _count(name: str, value: Any, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise BadApprovals(f"{name}: expected a number from 0 to {most}, {value!r:.80} came")
+    return value
+
+
+def _duration(name: str, value: Any) -> timedelta:
+    try:
+        return durations.parse(str(value))
+    except TemplateError as error:
+        raise BadApprovals(f"{name}: {error}") from error
