@@ -17,7 +17,7 @@ from control_plane.delivery.ports import SpecStore
 from control_plane.foundation.database import Database
 from control_plane.foundation.errors import DependencyUnavailable
 
-FRESH_SECONDS: Final = 1.0  # "just now"; a lease is at least twice as long
+FRESH_SECONDS: Final = 1.0  # "just now": so much later than one lease after the loss may the last probe end
 ANSWER_SECONDS: Final = 4.0
 _NO_DATABASE: Final = "the database does not answer"
 
