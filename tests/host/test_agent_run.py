@@ -234,7 +234,7 @@ async def test_a_second_process_of_the_service_is_probed_too(joined, gateway, pr
     await joined.armed()
     with running(program.child.args, {"PROBEGATE_SERVICE": "host-test-shop"}) as second:
         await gateway.until(lambda: second.pid in {row["pid"] for row in joined.rows()})
-        assert {row["pid"] for row in joined.rows()} == {program.pid, second.pid}
+        assert {row["pid"] for row in joined.rows()} >= {program.pid, second.pid}
 
 
 async def test_max_hits_ends_it(joined, gateway):

@@ -206,7 +206,7 @@ def test_an_executable_means_all_its_processes(template):
     with shop() as one, shop() as two:
         exe = one.child.args[0]
         done = run_agent("try", str(template), "--exe", exe, "--hits", "60")
-        assert {row["pid"] for row in rows(done.stdout)} == {one.pid, two.pid}
+        assert {row["pid"] for row in rows(done.stdout)} >= {one.pid, two.pid}  # and those of tests beside this one
 
 
 # --- ends ----------------------------------------------------------------------------------------------------------

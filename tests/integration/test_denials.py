@@ -9,7 +9,7 @@ import pytest
 from tests.integration.conftest import ADA, DORA, GRACE, VERA
 from tests.integration.test_one_probe import OUR_SCRIPT, approve
 
-pytestmark = [pytest.mark.host, pytest.mark.peer, pytest.mark.xdist_group("whole")]
+pytestmark = [pytest.mark.host, pytest.mark.peer]
 
 OK, ERROR, USAGE, DENIED, WAITING, CONFLICT = 0, 1, 2, 3, 5, 6
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,6 @@ from language.script import Drop, Filter, Head, Select
 from language.syntax import Compare, Constant, Name
 from tests.builders.templates import SUM_PXL
 
-SHARED_EXAMPLE = Path(__file__).parents[4] / "shared" / "examples" / "checkout_sum.pxl"
-
 
 def test_a_script_is_read_as_its_deployment() -> None:
     [deployment] = load(SUM_PXL).templates
@@ -23,14 +20,6 @@ def test_a_script_is_read_as_its_deployment() -> None:
     assert deployment.template.probe.captures == (Capture("units", "l.Units"), Capture("sum", "ret(0).Units"))
     assert deployment.template.probe.at is At.ENTRY_AND_RETURN
     assert deployment.target == TargetSpec(pod="shop/checkoutservice")
-
-
-def test_the_shared_example_is_read_unchanged() -> None:
-    if not SHARED_EXAMPLE.exists():
-        pytest.skip("the shared example is not beside this repository")
-    [deployment] = load(SHARED_EXAMPLE.read_text()).templates
-    columns = [capture.column for capture in deployment.template.probe.captures]
-    assert columns == ["lUnits", "lNanos", "rUnits", "rNanos", "retUnits", "retNanos"]
 
 
 def test_yaml_and_pxl_of_one_probe_have_the_same_bytes() -> None:
