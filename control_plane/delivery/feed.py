@@ -27,7 +27,7 @@ from control_plane.foundation.identifiers import TenantId
 
 WAIT: Final = timedelta(seconds=5)  # one question to the store; it may answer sooner
 PAUSE_SECONDS: Final = 0.5  # after the store was away
-MAX_OPENED: Final = 50_000  # verified specs remembered; each is some 300 bytes without its envelope
+MAX_OPENED: Final = 10_000  # verified specs remembered with their envelopes of some KiB each
 MAX_AGE_SECONDS: Final = 15.0  # a snapshot older than this is read again, hint or not
 
 log = logging.getLogger(__name__)
