@@ -88,6 +88,7 @@ class Life:
         # As of the last call on the thread: the probe itself belongs to it.
         self._sites = 0
         self._processes = 0
+        self._build_ids: tuple[str, ...] = ()
 
     # --- asked from outside ----------------------------------------------------------------------------------
 
@@ -123,6 +124,7 @@ class Life:
             processes=self._processes,
             end_reason=self.end_reason or "",
             event=event,
+            build_ids=self._build_ids,
         )
         if self._told is not None:
             status.accounting.CopyFrom(to_wire(self._told))
@@ -239,10 +241,12 @@ class Life:
             self.report("agent.attach")
 
     async def _adopt(self) -> int:
-        def adopt() -> tuple[int, int, int]:
-            return self._probe.adopt(), self._probe.sites, len(self._probe.processes)
+        def adopt() -> tuple[int, int, int, tuple[str, ...]]:
+            added = self._probe.adopt()
+            files = sorted({file.resolved.binary.build_id for file in self._probe.files})
+            return added, self._probe.sites, len(self._probe.processes), tuple(files)
 
-        added, self._sites, self._processes = await self._blocking(adopt)
+        added, self._sites, self._processes, self._build_ids = await self._blocking(adopt)
         return added
 
     def _end_due(self) -> EndReason | None:

@@ -13,7 +13,7 @@ from client.cli.exits import Exit
 from client.cli.output import Form, say, show, show_one
 from client.sdk import Api, ClientError
 
-COLUMNS = ("name", "version", "state", "author", "created_at", "digest")
+COLUMNS = ("name", "version", "state", "risk", "author", "created_at", "digest")
 SHORT_DIGEST = 19  # "sha256:" and 12 characters: enough to tell versions apart on a screen
 
 
@@ -155,6 +155,32 @@ def withdraw(call: Invocation, name: str, version: int | None) -> None:
     api = call.api()
     number = version or int(_version(api, name, None)["version"])
     show([api.withdraw(name, number)], call.form, COLUMNS)
+
+
+@template.command()
+@click.argument("name")
+@click.option("--version", type=int, help="This version (default: the newest).")
+@click.option("--reason", required=True, help="Why: others have to know.")
+@output_option
+@invocation
+def deprecate(call: Invocation, name: str, version: int | None, reason: str) -> None:
+    """Let nobody ask for it anew; what runs may be renewed."""
+    api = call.api()
+    number = version or int(_version(api, name, None)["version"])
+    show([api.retire(name, number, "deprecate", reason)], call.form, COLUMNS)
+
+
+@template.command()
+@click.argument("name")
+@click.option("--version", type=int, help="This version (default: the newest).")
+@click.option("--reason", required=True, help="Why: others have to know.")
+@output_option
+@invocation
+def revoke(call: Invocation, name: str, version: int | None, reason: str) -> None:
+    """Out of use for good; what runs of it ends within seconds."""
+    api = call.api()
+    number = version or int(_version(api, name, None)["version"])
+    show([api.retire(name, number, "revoke", reason)], call.form, COLUMNS)
 
 
 def read_source(file: str) -> str:

@@ -82,6 +82,10 @@ class Api:
         body = {"digest": digest, "reason": reason}
         return self._object("POST", self._path("templates", name, "versions", version, "reject"), body)
 
+    def retire(self, name: str, version: int, how: str, reason: str) -> Json:
+        """`how` is deprecate or revoke."""
+        return self._object("POST", self._path("templates", name, "versions", version, how), {"reason": reason})
+
     def withdraw(self, name: str, version: int) -> Json:
         return self._object("POST", self._path("templates", name, "versions", version, "withdraw"), {})
 
@@ -101,6 +105,18 @@ class Api:
 
     def stop(self, name: str) -> Json:
         return self._object("DELETE", self._path("tracepoints", name))
+
+    # --- locks ------------------------------------------------------------------------------------------------------
+
+    def locks(self) -> list[Json]:
+        return self._items(self._path("locks"), {})
+
+    def lock(self, kind: str, value: str, reason: str, ttl: str = "") -> Json:
+        body = {"kind": kind, "value": value, "reason": reason} | ({"ttl": ttl} if ttl else {})
+        return self._object("POST", self._path("locks"), body)
+
+    def unlock(self, lock_id: str) -> Json:
+        return self._object("DELETE", self._path("locks", lock_id))
 
     # --- results ----------------------------------------------------------------------------------------------------
 

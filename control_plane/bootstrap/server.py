@@ -57,6 +57,7 @@ from control_plane.templates.reviewers import MemberReviewers
 from control_plane.templates.service import TemplateService
 from control_plane.templates.upkeep import keep_lapsing
 from control_plane.tracepoints import routes as tracepoints_routes
+from control_plane.tracepoints.enforcement import Enforcement, LockedAgents
 from control_plane.tracepoints.reading import TracepointReading
 from control_plane.tracepoints.reports import AgentReports
 from control_plane.tracepoints.service import Path, TracepointService
@@ -110,7 +111,7 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
         intake = _add_records(core)
 
         exchange = Exchange(
-            feeds=Feeds(store, signer.public_keys, core.clock),
+            feeds=Feeds(store, signer.public_keys, core.clock, LockedAgents(core.database, core.clock)),
             pulse=Pulse(core.database, store),
             deliveries=Deliveries(core.database, core.audit, core.clock),
             switchboard=switchboard,
@@ -123,7 +124,12 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
         gateway = Gateway(exchange, core.provision.get(Enrolment), identification, core.authority, intake)
         grpc = GatewayServer(gateway, exchange.feeds, core.authority, core.clock, (settings.grpc_listen.host,))
         upkeep = Upkeep(core.database, core.audit, core.clock, store, signer, wrapper)
-        work += [("agents' gateway", grpc.run), ("tracepoints", upkeep.keep_up)]
+        enforcement = Enforcement(core.database, core.audit, core.clock, store, read_roles())
+        work += [
+            ("agents' gateway", grpc.run),
+            ("tracepoints", upkeep.keep_up),
+            ("locks", enforcement.keep_up),
+        ]
         work.append(("reviews", lambda: keep_lapsing(core.provision.get(TemplateService))))
 
         app = create_app(core.provision, _routers(settings), https=settings.https)
@@ -176,6 +182,7 @@ def _add_tracepoints(core: Core, signer: Signer, store: RedisStore, wrapper: Key
         signer=signer,
         store=store,
         wrapper=wrapper,
+        book=read_roles(),
     )
     service = TracepointService(core.database, core.audit, core.clock, path, core.settings.max_ttl)
     core.provision.add(TracepointService, service)

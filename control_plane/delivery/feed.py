@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -29,6 +29,8 @@ WAIT: Final = timedelta(seconds=5)  # one question to the store; it may answer s
 PAUSE_SECONDS: Final = 0.5  # after the store was away
 MAX_OPENED: Final = 10_000  # verified specs remembered with their envelopes of some KiB each
 MAX_AGE_SECONDS: Final = 15.0  # a snapshot older than this is read again, hint or not
+
+LockedAgents = Callable[[TenantId], Awaitable[frozenset[str]]]  # raises DependencyUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Snapshot:
 
     specs: tuple[DeliverableSpec, ...]
     complete: bool
+    locked: frozenset[str] = frozenset()  # agents that are to run nothing
 
 
 class Opener:
@@ -82,11 +85,18 @@ class Opener:
         return DeliverableSpec(envelope, spec.tracepoint_id, spec.version, frozenset(spec.audience), not_after)
 
 
+async def _nobody(_: TenantId) -> frozenset[str]:
+    return frozenset()
+
+
 class TenantFeed:
     """`follow` runs while somebody is subscribed."""
 
-    def __init__(self, tenant: TenantId, store: SpecStore, opener: Opener, clock: Clock) -> None:
+    def __init__(
+        self, tenant: TenantId, store: SpecStore, opener: Opener, clock: Clock, locked: LockedAgents | None = None
+    ) -> None:
         self._tenant = tenant
+        self._locked = locked or _nobody
         self._store = store
         self._opener = opener
         self._clock = clock
@@ -117,7 +127,7 @@ class TenantFeed:
                 self._kept = kept
         now = self._clock.now()
         specs = tuple(spec for spec in kept[2].specs if spec.not_after > now)
-        return Snapshot(specs, kept[2].complete)
+        return Snapshot(specs, kept[2].complete, kept[2].locked)
 
     async def follow(self) -> None:
         """Until cancelled."""
@@ -145,7 +155,7 @@ class TenantFeed:
         envelopes = await self._store.desired(self._tenant)
         complete = not lost_before and not await self._store.lost()  # it may come up empty in between
         opened = (self._opener.open(self._tenant, envelope) for envelope in envelopes)
-        return Snapshot(tuple(spec for spec in opened if spec is not None), complete)
+        return Snapshot(tuple(spec for spec in opened if spec is not None), complete, await self._locked(self._tenant))
 
     def _tell(self, changes: tuple[Change, ...]) -> None:
         self._generation += 1
@@ -156,8 +166,15 @@ class TenantFeed:
 class Feeds:
     """The feeds of all tenants that have an agent connected here; `run` must run."""
 
-    def __init__(self, store: SpecStore, keys: Mapping[str, Ed25519PublicKey], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: SpecStore,
+        keys: Mapping[str, Ed25519PublicKey],
+        clock: Clock,
+        locked: LockedAgents | None = None,
+    ) -> None:
         self._store = store
+        self._locked = locked
         self._opener = Opener(keys)
         self._clock = clock
         self._feeds: dict[TenantId, tuple[TenantFeed, asyncio.Task[None]]] = {}
@@ -172,7 +189,7 @@ class Feeds:
         if tenant not in self._feeds:
             if self._tasks is None:
                 raise DependencyUnavailable("the gateway is starting: connect again")
-            feed = TenantFeed(tenant, self._store, self._opener, self._clock)
+            feed = TenantFeed(tenant, self._store, self._opener, self._clock, self._locked)
             self._feeds[tenant] = (feed, self._tasks.create_task(feed.follow()))
         feed = self._feeds[tenant][0]
         feed.subscribe(who, changed)

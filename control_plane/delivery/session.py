@@ -67,6 +67,7 @@ class Session:
         self._out = Outgoing()
         self._changed = asyncio.Event()
         self._has: dict[str, int] = {}  # tracepoint -> version that the agent was sent, or said it runs
+        self._withheld: dict[str, int] = {}  # tracepoint -> version that a lock on this agent took away
         self._retracted: dict[str, str] = {}  # tracepoint -> why, heard of and not yet sent
         self._questions: dict[str, asyncio.Future[Answer]] = {}
         self._numbers = itertools.count(1)
@@ -150,6 +151,15 @@ class Session:
             await asyncio.sleep(1.0)
             return
         desired = {spec.tracepoint_id: spec for spec in snapshot.specs if self._known.uri in spec.audience}
+        if self._known.agent in snapshot.locked:
+            self._withheld |= {name: spec.version for name, spec in desired.items()}
+        # What a lock took away does not come back with its release: only a newer version does.
+        for name in [
+            name for name, version in self._withheld.items() if name in desired and desired[name].version <= version
+        ]:
+            del desired[name]
+            if self._has.pop(name, None) is not None:
+                self._retract(name, RetractReason.LOCKED)
         for tracepoint_id, reason in retracted.items():
             if tracepoint_id not in desired and self._has.pop(tracepoint_id, None) is not None:
                 self._retract(tracepoint_id, reason)

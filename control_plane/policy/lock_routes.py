@@ -12,12 +12,14 @@ from control_plane.foundation.errors import Invalid
 from control_plane.foundation.provision import provided
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.locks import MAX_REASON, MAX_VALUE, Lock, LockKind, LockService
+from control_plane.policy.membership import MembershipService
 from control_plane.policy.model import Permission
 from language import durations
 from language.errors import TemplateError
 
 router = APIRouter(tags=["locks"])
 Service = Annotated[LockService, Depends(provided(LockService))]
+Members = Annotated[MembershipService, Depends(provided(MembershipService))]
 
 
 class LockIn(BaseModel):
@@ -67,13 +69,14 @@ async def list_locks(grant: Granted, service: Service) -> LocksOut:
 
 @router.post("/v1/tenants/{tenant}/locks", status_code=201)
 @requires(Permission.LOCK_WRITE)
-async def lock(grant: Granted, body: LockIn, service: Service) -> LockOut:
+async def lock(grant: Granted, body: LockIn, service: Service, members: Members) -> LockOut:
     """Nothing of it can be asked for from now on, and what runs of it is taken back within seconds."""
     try:
         ttl = None if body.ttl is None else durations.parse(body.ttl)
     except TemplateError as error:
         raise Invalid(f"ttl: {error}") from error
-    return LockOut.of(await service.lock(grant, body.kind, body.value, body.reason, ttl))
+    value = members.complete(body.value) if body.kind is LockKind.USER else body.value
+    return LockOut.of(await service.lock(grant, body.kind, value, body.reason, ttl))
 
 
 @router.delete("/v1/tenants/{tenant}/locks/{lock}")

@@ -8,6 +8,7 @@ to `delivery`. What the agents say of it comes back through `reports`; its rows 
     reading         list and show
     table_versions  a table is versioned by its columns
     reports         what agents say: the StatusSink of `delivery`
+    enforcement     locks and revoked templates: what runs of them is taken back
     upkeep          what time does: the end of a TTL, specs that Redis lost
     routes          all of it over HTTP
 """

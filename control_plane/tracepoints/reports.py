@@ -28,6 +28,8 @@ from control_plane.tracepoints.tables import TracepointAgentRow, TracepointRow
 
 MAX_DETAIL: Final = 1000  # characters; a compiler's refusal with the verifier's last lines
 MAX_REASON: Final = 40
+MAX_BUILD_ID: Final = 128  # hex of the longest hash in use
+MAX_BUILD_IDS: Final = 64  # executables of one target on one host
 MAX_LOST: Final = 16  # reasons; the agent knows a handful
 MAX_COUNT: Final = (1 << 63) - 1  # what BIGINT and JSON readers hold
 PATIENCE: Final = (0.05, 0.2, 0.5)  # seconds: an agent may answer before the request that published has committed
@@ -157,6 +159,8 @@ def _tell(status: TracepointAgentRow, report: gateway_pb2.Status) -> None:
         )
         _say(status, state, _text(report.detail, MAX_DETAIL), reason)
     status.sites, status.processes = report.sites, report.processes
+    if report.build_ids:
+        status.build_ids = sorted({_text(build_id, MAX_BUILD_ID) for build_id in report.build_ids[:MAX_BUILD_IDS]})
     if report.HasField("accounting"):
         status.accounting = accounting_of(report.accounting).document()
 

@@ -31,17 +31,20 @@ from control_plane.foundation.audited import audited
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database
-from control_plane.foundation.errors import Conflict, TooMany
-from control_plane.foundation.identifiers import TenantId, new_id
+from control_plane.foundation.errors import Conflict, Denied, TooMany
+from control_plane.foundation.identifiers import SubjectId, TenantId, new_id
 from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.masking.model import MaskedPlan
 from control_plane.masking.service import MaskingService
+from control_plane.policy.locks import Lock, active_locks, hit, locked_agents
 from control_plane.policy.model import Grant
+from control_plane.policy.roles import RoleBook
 from control_plane.signing.model import SealContext
 from control_plane.signing.service import Signer
 from control_plane.templates.model import ApprovedTemplate
 from control_plane.templates.service import TemplateService
 from control_plane.tracepoints.asking import Asked, asked, caps, granted_ttl, refuse_own_approval
+from control_plane.tracepoints.enforcement import touched_by
 from control_plane.tracepoints.lifecycle import LIVE, AgentState, Event, State, after
 from control_plane.tracepoints.model import Accounting, RequestTracepoint, Tracepoint
 from control_plane.tracepoints.ports import ActiveAgents
@@ -71,6 +74,7 @@ class Path:
     signer: Signer
     store: SpecStore
     wrapper: KeyWrapper
+    book: RoleBook
 
 
 class TracepointService:
@@ -207,7 +211,12 @@ class TracepointService:
     ) -> Tracepoint:
         """Seal the next version for the agents that are there now, and publish it."""
         tenant, now = grant.resource.tenant, self._clock.now()
-        agents = await self._path.fleet.active_agents(session, tenant)
+        locks = await active_locks(session, tenant, now)
+        await self._refuse_locked(session, grant, row, locks)
+        shut = locked_agents(locks)
+        agents = [
+            agent for agent in await self._path.fleet.active_agents(session, tenant) if agent.agent_id not in shut
+        ]
         if not agents:
             raise Conflict(
                 "no agent of this tenant is connected, so nobody could run it: make a join token with "
@@ -245,6 +254,17 @@ class TracepointService:
         await session.flush()
         await publications.publish(spec)
         return tracepoint_of(row, statuses)
+
+    async def _refuse_locked(
+        self, session: AsyncSession, grant: Grant, row: TracepointRow, locks: Sequence[Lock]
+    ) -> None:
+        """Neither the one who asks now nor the one whose it is may be locked, nor what it is made of. Raises Denied."""
+        for subject in {grant.principal.id, SubjectId(row.requested_by)}:
+            lock = hit(locks, await touched_by(session, row, subject, self._path.book, ()))
+            if lock is not None:
+                raise Denied(
+                    f"not now: {lock.words()}", code="locked", extra={"lock": lock.id, "kind": lock.kind.value}
+                )
 
     async def _expect(
         self, session: AsyncSession, row: TracepointRow, agents: Sequence[str]

@@ -69,6 +69,7 @@ class TracepointAgentRow(Base):
     processes: Mapped[int] = mapped_column(BigInteger)
     accounting: Mapped[dict[str, Any]] = mapped_column(JSON)
     logged: Mapped[list[str]] = mapped_column(JSON)
+    build_ids: Mapped[list[str]] = mapped_column(JSON, default=list)  # of the executables it probes, as the agent says
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

@@ -316,6 +316,7 @@ class Status(_message.Message):
     ACCOUNTING_FIELD_NUMBER: _builtins.int
     END_REASON_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    BUILD_IDS_FIELD_NUMBER: _builtins.int
     tracepoint_id: _builtins.str
     version: _builtins.int
     state: Global___State.ValueType
@@ -328,6 +329,10 @@ class Status(_message.Message):
     """Events the agent audits ("agent.admit", "agent.refuse", "agent.compile", "agent.attach", "agent.detach")."""
     @_builtins.property
     def accounting(self) -> _records_pb2.Accounting: ...
+    @_builtins.property
+    def build_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the executables that are probed now: GNU build-ids, Go build ids hashed, or the files' SHA-256, in hex."""
+
     def __init__(
         self,
         *,
@@ -340,10 +345,11 @@ class Status(_message.Message):
         accounting: _records_pb2.Accounting | None = ...,
         end_reason: _builtins.str = ...,
         event: _builtins.str = ...,
+        build_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accounting", b"accounting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounting", b"accounting", "detail", b"detail", "end_reason", b"end_reason", "event", b"event", "processes", b"processes", "sites", b"sites", "state", b"state", "tracepoint_id", b"tracepoint_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounting", b"accounting", "build_ids", b"build_ids", "detail", b"detail", "end_reason", b"end_reason", "event", b"event", "processes", b"processes", "sites", b"sites", "state", b"state", "tracepoint_id", b"tracepoint_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

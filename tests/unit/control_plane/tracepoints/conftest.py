@@ -17,10 +17,13 @@ from control_plane.foundation.database import Database
 from control_plane.foundation.identifiers import AgentId, TenantId
 from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.masking.service import MaskingService
+from control_plane.policy.locks import LockService
 from control_plane.policy.model import Permission
+from control_plane.policy.roles import read_roles
 from control_plane.signing.service import Signer
 from control_plane.templates.model import TemplateVersion
 from control_plane.templates.service import TemplateService
+from control_plane.tracepoints.enforcement import Enforcement
 from control_plane.tracepoints.model import RequestTracepoint, Tracepoint
 from control_plane.tracepoints.reading import TracepointReading
 from control_plane.tracepoints.reports import AgentReports
@@ -63,6 +66,8 @@ class World:
     reading: TracepointReading
     reports: AgentReports
     upkeep: Upkeep
+    locks: LockService
+    enforcement: Enforcement
 
     async def approved(
         self, source: str = SUM_YAML, by: str = "bob", author: str = "alice", tenant: str = "acme"
@@ -110,7 +115,7 @@ def world(database: Database) -> World:
     reviewers = FakeReviewers()
     templates = TemplateService(database, trail, clock, review(reviewers))
     masking = MaskingService(database, trail, clock, PACK, wrapper)
-    path = Path(templates, masking, fleet, signer, store, wrapper)
+    path = Path(templates, masking, fleet, signer, store, wrapper, read_roles())
     return World(
         database=database,
         trail=trail,
@@ -124,5 +129,7 @@ def world(database: Database) -> World:
         service=TracepointService(database, trail, clock, path, timedelta(hours=24)),
         reading=TracepointReading(database),
         reports=AgentReports(database, trail, clock, store),
+        locks=LockService(database, trail, clock),
+        enforcement=Enforcement(database, trail, clock, store, read_roles()),
         upkeep=Upkeep(database, trail, clock, store, signer, wrapper),
     )

@@ -1,0 +1,166 @@
+"""Locks and revoked templates -> what runs of them is taken back, within a second or two. A loop beside the requests.
+
+A lock on a user, role, tenant, template, digest or build-id ends whole tracepoints. A lock on an agent ends nothing by
+itself: the gateway gives that agent nothing more and takes away what it has; here it is only woken. Releasing a lock
+starts nothing: what was ended is over, and an agent gets only newer versions back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Final, NoReturn
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.delivery.ports import RetractReason, SpecStore
+from control_plane.delivery.tables import AgentRow
+from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditTrail, Outcome
+from control_plane.foundation.clock import Clock
+from control_plane.foundation.database import DATABASE_UNREACHABLE, Database
+from control_plane.foundation.errors import DependencyUnavailable, ProbegateError
+from control_plane.foundation.identifiers import SubjectId, TenantId
+from control_plane.policy.locks import LockKind, Touched, active_locks, hit, locked_agents
+from control_plane.policy.roles import RoleBook
+from control_plane.policy.tables import MemberRow
+from control_plane.templates.lifecycle import RUNNABLE
+from control_plane.templates.tables import PersonLinkRow, TemplateVersionRow
+from control_plane.tracepoints.lifecycle import LIVE, AgentState, Event, State, after
+from control_plane.tracepoints.reading import agents_of
+from control_plane.tracepoints.tables import TracepointRow
+
+EVERY: Final = timedelta(seconds=1)  # of the five in which a lock has to have worked
+_log = logging.getLogger(__name__)
+
+
+async def touched_by(
+    session: AsyncSession, row: TracepointRow, subject: SubjectId, book: RoleBook, build_ids: Iterable[str]
+) -> Touched:
+    """What a lock could stop a tracepoint for, asked for by this subject: with their other logins, with their roles."""
+    links = (await session.scalars(select(PersonLinkRow).where(PersonLinkRow.tenant == row.tenant))).all()
+    users = {str(subject)}
+    for _ in links:  # each round follows the links one step; there are no longer chains than links
+        wider = users | {
+            end for link in links if {link.subject, link.person} & users for end in (link.subject, link.person)
+        }
+        if wider == users:
+            break
+        users = wider
+    roles = await session.scalars(
+        select(MemberRow.role).where(MemberRow.tenant == row.tenant, MemberRow.subject == subject)
+    )
+    return Touched(
+        tenant=TenantId(row.tenant),
+        users=frozenset(users),
+        roles=book.closure(tuple(roles)),
+        template=row.template_name,
+        digest=row.template_digest,
+        build_ids=frozenset(build_ids),
+    )
+
+
+class LockedAgents:
+    """Which agents are to run nothing: what `delivery.feed` asks at each reading."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def __call__(self, tenant: TenantId) -> frozenset[str]:
+        """Raises DependencyUnavailable."""
+        try:
+            async with self._database.transaction() as session:
+                return locked_agents(await active_locks(session, tenant, self._clock.now()))
+        except DATABASE_UNREACHABLE as error:
+            raise DependencyUnavailable("the database does not answer: try again") from error
+
+
+class Enforcement:
+    def __init__(self, database: Database, audit: AuditTrail, clock: Clock, store: SpecStore, book: RoleBook) -> None:
+        self._database = database
+        self._audit = audit
+        self._clock = clock
+        self._store = store
+        self._book = book
+        self._told: set[str] = set()  # locks on agents that the gateways were woken for
+
+    async def enforce(self) -> int:
+        """Take back all that is locked or revoked; how many tracepoints that were."""
+        async with self._database.transaction() as session:
+            live = await session.execute(
+                select(TracepointRow.tenant, TracepointRow.id).where(
+                    TracepointRow.state.in_([state.value for state in LIVE])
+                )
+            )
+            found = live.all()
+        stopped = 0
+        for tenant, tracepoint_id in found:
+            async with self._database.transaction() as session:
+                stopped += await self._looked_at(session, tenant, tracepoint_id)
+        await self._wake()
+        return stopped
+
+    async def keep_up(self, every: timedelta = EVERY) -> NoReturn:
+        """Again and again, until cancelled; a dependency that is away is tried again."""
+        while True:
+            try:
+                await self.enforce()
+            except (ProbegateError, OSError, *DATABASE_UNREACHABLE) as error:
+                _log.warning("locks have to wait: %s", error)
+            await asyncio.sleep(every.total_seconds())
+
+    async def _looked_at(self, session: AsyncSession, tenant: str, tracepoint_id: str) -> bool:
+        row = await session.get(TracepointRow, (tenant, tracepoint_id), with_for_update=True)
+        if row is None or State(row.state) not in LIVE:
+            return False
+        reason, why = await self._why(session, row)
+        state = after(State(row.state), Event.DELETE)
+        if reason is None or state is None:
+            return False
+        row.state = state.value
+        row.stopped_at = self._clock.now()
+        row.end_reason = reason.value
+        for status in await agents_of(session, row):
+            if status.state == AgentState.PENDING:
+                status.state = AgentState.STOPPED.value
+        event = AuditEvent(
+            AuditAction.TRACEPOINT_DELETE,
+            Outcome.SUCCESS,
+            "system",
+            f"tracepoint/{row.id}",
+            {"name": row.name, "why": reason.value, "detail": why},
+        )
+        await self._audit.append(session, TenantId(tenant), event)
+        await session.flush()
+        await self._store.retract(TenantId(tenant), row.id, reason)
+        return True
+
+    async def _why(self, session: AsyncSession, row: TracepointRow) -> tuple[RetractReason | None, str]:
+        version = await session.get(TemplateVersionRow, (row.tenant, row.template_name, row.template_version))
+        if version is not None and version.state not in {state.value for state in RUNNABLE}:
+            return RetractReason.REVOKED, f"{row.template_name} version {row.template_version} is {version.state}"
+        locks = await active_locks(session, row.tenant, self._clock.now())
+        if not locks:
+            return None, ""
+        builds = {build_id for status in await agents_of(session, row) for build_id in status.build_ids}
+        touched = await touched_by(session, row, SubjectId(row.requested_by), self._book, builds)
+        lock = hit(locks, touched)
+        return (RetractReason.LOCKED, lock.words()) if lock is not None else (None, "")
+
+    async def _wake(self) -> None:
+        """Let the gateways look again for each new lock on an agent: a retraction of nothing, named after the lock."""
+        async with self._database.transaction() as session:
+            tenants = (await session.scalars(select(AgentRow.tenant).distinct())).all()
+            held = {
+                (tenant, lock.id)
+                for tenant in tenants
+                for lock in await active_locks(session, tenant, self._clock.now())
+                if lock.kind is LockKind.AGENT
+            }
+        for tenant, lock_id in sorted(held):
+            if lock_id not in self._told:
+                await self._store.retract(TenantId(tenant), lock_id, RetractReason.LOCKED)
+        self._told = {lock_id for _, lock_id in held}
