@@ -261,12 +261,15 @@ class _Program:
         asm = self._asm
         done = asm.fresh("goid")
         asm.store(RECORD, GOID_STATUS, Status.FAULT)
-        asm.load(Reg.R3, CONTEXT, PT_REGS[Register.R14])
-        asm.alu(Reg.R3, "+=", go.goid_offset)
-        asm.mov(Reg.R1, RECORD)
-        asm.alu(Reg.R1, "+=", GOID)
-        asm.mov(Reg.R2, 8)
-        self._w.read_user()
+
+        def prepare() -> None:
+            asm.load(Reg.R3, CONTEXT, PT_REGS[Register.R14])
+            asm.alu(Reg.R3, "+=", go.goid_offset)
+            asm.mov(Reg.R1, RECORD)
+            asm.alu(Reg.R1, "+=", GOID)
+            asm.mov(Reg.R2, 8)
+
+        self._w.read_resident(prepare)
         asm.jump_if(Reg.R0, "!=", 0, done)
         asm.store(RECORD, GOID_STATUS, Status.OK)
         asm.mark(done)
@@ -296,8 +299,16 @@ class _Program:
             raise CannotCompile(Refusal.UNSUPPORTED, f"{self._go.version}: goid is {size} bytes away from the stack")
         asm.load(Reg.R3, CONTEXT, PT_REGS[Register.R14])
         asm.store(Reg.R10, frame.STASH_KEY + 8, Reg.R3)
-        asm.alu(Reg.R3, "+=", first)
-        self._w.read_to_stack(frame.SCRATCH, size, failed)
+
+        def prepare() -> None:
+            asm.load(Reg.R3, Reg.R10, frame.STASH_KEY + 8)
+            asm.alu(Reg.R3, "+=", first)
+            asm.mov(Reg.R1, Reg.R10)
+            asm.alu(Reg.R1, "+=", frame.SCRATCH)
+            asm.mov(Reg.R2, size)
+
+        self._w.read_resident(prepare)
+        asm.jump_if(Reg.R0, "!=", 0, failed)
         asm.load(Reg.R1, Reg.R10, frame.SCRATCH + self._go.stack_hi_offset - first)
         asm.load(Reg.R2, Reg.R10, frame.STASH_KEY + 16)
         asm.alu(Reg.R1, "-=", Reg.R2)

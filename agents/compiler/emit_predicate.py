@@ -11,7 +11,7 @@ from typing import Final
 
 from agents.binaries.model import GoRuntime, Register
 from agents.compiler import frame
-from agents.compiler.asm import Comparison, Helper, Label, Reg
+from agents.compiler.asm import Comparison, Label, Reg
 from agents.compiler.emit_memory import Writer
 from agents.compiler.emit_place import load_bytes, load_number, widen
 from agents.compiler.frame import CONTEXT, PT_REGS, RECORD
@@ -260,13 +260,7 @@ class PredicateWriter:
         load_number(self.w, test.text, 0, WORD, to.failed, signed=False)
         asm.jump_if(Reg.R0, "==", 0, to.failed)
         asm.store(Reg.R10, frame.TEXT_LEFT, Reg.R0)
-        self.w.fault_in(frame.TEXT_LEFT, size + 2, to.failed)
-        asm.mov(Reg.R1, Reg.R10)
-        asm.alu(Reg.R1, "+=", frame.CHUNK_LEFT)
-        asm.mov(Reg.R2, size + 2)
-        asm.load(Reg.R3, Reg.R10, frame.TEXT_LEFT)
-        asm.call(Helper.PROBE_READ_USER_STR)
-        asm.jump_if(Reg.R0, "s<=", 0, to.failed)
+        self.w.read_text(Reg.R10, frame.CHUNK_LEFT, size + 2, to.failed)
         asm.jump_if(Reg.R0, "s<" if test.prefix else "!=", size + 1, to.false)
         self._expect(test.constant, frame.CHUNK_LEFT, to.false)
         asm.jump(to.true)
