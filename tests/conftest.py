@@ -24,6 +24,7 @@ def _no_bpf() -> str | None:
     return None if kernel.uprobe_multi or kernel.perf_event else "this kernel attaches no uprobes"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         # What a module starts (a server, an agent, a traced program) is started once: by one worker.
