@@ -17,8 +17,10 @@ import pyarrow.compute as pc
 
 from agents.masking import actions, numbers, texts
 from agents.masking.applying import DYNAMIC, ColumnRules, Decision, stricter
+from agents.masking.budget import Budget
 from agents.masking.cuts import Cut, cut_values
 from agents.masking.json_texts import JsonMasker
+from agents.masking.naming import vouched_by_names
 from agents.masking.shapes import clean, constant, list_entries, map_entries, null_flags, struct_of
 from language.masking import Action
 
@@ -62,11 +64,18 @@ class Place:
 
 
 class ColumnMasker:
-    def __init__(self, rules: ColumnRules, cuts: Sequence[Cut]) -> None:
+    """`names` is what the column is called: its own name, its expression's, its function's; they may vouch for a kind."""
+
+    def __init__(
+        self, rules: ColumnRules, cuts: Sequence[Cut], names: Sequence[str] = (), budget: Budget | None = None
+    ) -> None:
         self.tally = Tally()
+        self.unscanned = 0
         self.outermost = rules.outermost
         self._rules = rules
         self._cuts = cuts
+        self._names = tuple(names)
+        self._budget = budget or Budget()
 
     def mask(self, array: pa.Array, part: pa.Field) -> pa.Array:
         """The column of this field, masked."""
@@ -154,6 +163,9 @@ class ColumnMasker:
         positions = np.argsort(np.concatenate(order)) if order else np.array([], dtype=np.int64)
         return pa.concat_arrays(parts).take(pa.array(positions, pa.int64()))
 
+    def _vouched(self, place: Place) -> frozenset[str]:
+        return vouched_by_names((*self._names, *place.path, place.type_name))
+
     def _leaf(self, array: pa.Array, place: Place) -> pa.Array:
         if pa.types.is_null(array.type):
             return array
@@ -167,26 +179,29 @@ class ColumnMasker:
         if decision.action in {Action.REDACT, Action.DROP}:
             return self._replaced(array, decision)
         cut = cut_values(self._cuts, place.path, place.rows)
-        masked = self._applied(array, decision.action, kind, cut)
+        masked = self._applied(array, decision.action, kind, cut, self._vouched(place))
         self.tally.add(decision, len(array) - array.null_count, masked.hidden)
+        self.unscanned += masked.unscanned
         return masked.array
 
     def _json(self, array: pa.Array, place: Place) -> pa.Array:
         cut = cut_values(self._cuts, place.path, place.rows, inside=True)
-        masker = JsonMasker(self._rules)
+        masker = JsonMasker(self._rules, self._names, self._budget)
         masked = masker.mask(array, place.path, place.outer, place.type_name, cut)
         for decision, values in masker.values.items():
             self.tally.add(decision, values, masker.hidden[decision])
         return masked
 
-    def _applied(self, array: pa.Array, action: Action, kind: str, cut: npt.NDArray[np.bool_]) -> texts.Masked:
+    def _applied(
+        self, array: pa.Array, action: Action, kind: str, cut: npt.NDArray[np.bool_], vouched: frozenset[str]
+    ) -> texts.Masked:
         match action:
             case Action.ALLOW:
                 return texts.Masked(array, 0)
             case Action.DETECT if kind == "string":
-                return texts.detect(array, cut)
+                return texts.detect(array, cut, vouched, self._budget)
             case Action.DETECT if kind in {"integer", "float"}:
-                return _detect_numbers(array)
+                return _detect_numbers(array, vouched)
             case Action.DETECT:
                 return texts.Masked(array, 0)
             case Action.LAST4:
@@ -198,12 +213,17 @@ class ColumnMasker:
                 raise Unmaskable(f"there is no way to do {action} on a {array.type}")
 
 
-def _detect_numbers(array: pa.Array) -> texts.Masked:
-    found = numbers.card_numbers(array.fill_null(0).to_numpy(zero_copy_only=False)) & ~null_flags(array)
-    if not found.any():
-        return texts.Masked(array, 0)
-    word = pa.scalar("<CARD>", pa.string())
-    return texts.Masked(pc.replace_with_mask(_as_text(array), pa.array(found), word), int(found.sum()))
+def _detect_numbers(array: pa.Array, vouched: frozenset[str]) -> texts.Masked:
+    """Cards by their digits; what a name vouches for (an SSN, a date of birth) as if it were written as text."""
+    values = array.fill_null(0).to_numpy(zero_copy_only=False)
+    present = ~null_flags(array)
+    result, hidden = array, np.zeros(len(array), dtype=bool)
+    for kind, candidates in numbers.personal(values, vouched):
+        fresh = candidates & present & ~hidden
+        if fresh.any():
+            hidden |= fresh
+            result = pc.replace_with_mask(_as_text(result), pa.array(fresh), pa.scalar(f"<{kind}>", pa.string()))
+    return texts.Masked(result, int(hidden.sum()))
 
 
 def _as_text(array: pa.Array) -> pa.Array:

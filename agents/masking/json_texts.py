@@ -17,20 +17,22 @@ import pyarrow as pa
 
 from agents.masking import actions
 from agents.masking.applying import DYNAMIC, ColumnRules, Decision
-from agents.masking.detectors.cards import is_card
-from agents.masking.texts import shown_of
+from agents.masking.budget import Budget
+from agents.masking.entities import shown_of
+from agents.masking.naming import vouched_by_names
+from agents.masking.numbers import number_shown
 from language.masking import Action
-
-CARD = "<CARD>"
 
 
 class JsonMasker:
     """Counts, for each decision, the values it looked at and those it hid."""
 
-    def __init__(self, rules: ColumnRules) -> None:
+    def __init__(self, rules: ColumnRules, names: tuple[str, ...] = (), budget: Budget | None = None) -> None:
         self.values: Counter[Decision] = Counter()
         self.hidden: Counter[Decision] = Counter()
         self._rules = rules
+        self._names = names
+        self._budget = budget or Budget()
 
     def mask(
         self, texts: pa.Array, path: tuple[str, ...], outer: Decision, type_name: str, cut: npt.NDArray[np.bool_]
@@ -54,7 +56,7 @@ class JsonMasker:
             return self._object(value, path, decision, cut=cut)
         if isinstance(value, list):
             return [self._item(item, path, decision, cut=cut) for item in value]
-        return self._scalar(value, decision, cut=cut)
+        return self._scalar(value, decision, vouched_by_names((*self._names, *path)), cut=cut)
 
     def _object(self, value: dict[str, Any], path: tuple[str, ...], outer: Decision, *, cut: bool) -> dict[str, Any]:
         if value.keys() == {"type", "value"}:  # an interface inside: its value is at the same place
@@ -64,9 +66,7 @@ class JsonMasker:
                 "type": self._value(value["type"], (*path, "type"), outer, DYNAMIC, cut=False),
                 "value": self._value(value["value"], path, named, DYNAMIC, cut=cut),
             }
-        return {
-            shown_of(key, cut=False): self._value(item, (*path, key), outer, cut=cut) for key, item in value.items()
-        }
+        return {shown_of(key, False): self._value(item, (*path, key), outer, cut=cut) for key, item in value.items()}
 
     def _item(self, item: Any, path: tuple[str, ...], outer: Decision, *, cut: bool) -> Any:
         """Maps are lists of pairs; a pair's key names its value, as a field's name does."""
@@ -77,26 +77,32 @@ class JsonMasker:
             ]
         return self._value(item, path, outer, cut=cut)
 
-    def _scalar(self, value: str | float | bool, outer: Decision, *, cut: bool) -> Any:
+    def _scalar(self, value: str | float | bool, outer: Decision, vouched: frozenset[str], *, cut: bool) -> Any:
         kind = _kind(value)
         decision = self._rules.for_kind(outer, kind)
         if decision.action in {Action.REDACT, Action.DROP}:
             return self._replaced(decision)
-        shown = self._shown(value, kind, decision.action, cut=cut)
+        if self._budget.over():
+            self.values[decision] += 1
+            self.hidden[decision] += 1
+            return actions.UNSCANNED
+        shown = self._shown(value, kind, decision.action, vouched, cut=cut)
         self.values[decision] += 1
         self.hidden[decision] += shown != value
         return shown
 
-    def _shown(self, value: str | float | bool, kind: str, action: Action, *, cut: bool) -> Any:
+    def _shown(
+        self, value: str | float | bool, kind: str, action: Action, vouched: frozenset[str], *, cut: bool
+    ) -> Any:
         match action:
             case Action.ALLOW:
                 return value
             case Action.DETECT if isinstance(value, str):
-                return shown_of(value, cut=cut)
+                return shown_of(value, cut, None, vouched)
             case Action.DETECT if isinstance(value, bool):
                 return value
-            case Action.DETECT:
-                return CARD if value == int(value) and is_card(str(abs(int(value)))) else value
+            case Action.DETECT if isinstance(value, int | float):
+                return number_shown(value, vouched)
             case Action.LAST4:
                 return actions.last4(_plain(value), cut=cut)
             case Action.HASH if self._rules.tokens is not None:

@@ -19,9 +19,11 @@ from agents.absence import Reason
 from agents.decoding.model import RecordBatch
 from agents.masking.actions import UNSCANNED
 from agents.masking.applying import ColumnRules
+from agents.masking.budget import Budget
 from agents.masking.columns import ColumnMasker
 from agents.masking.cuts import Cut, cuts_by_column, safe_path
 from agents.masking.model import FieldRule, MaskedBatch, Receipt
+from agents.masking.scanning import scanner
 from agents.masking.shapes import constant, map_entries
 from language.masking import Action
 
@@ -33,9 +35,14 @@ FAILED: Final = "unscanned"  # the receipt's rule for a column that could not be
 log = logging.getLogger(__name__)
 
 
-def mask(batch: RecordBatch, rules: Sequence[FieldRule]) -> MaskedBatch:
-    """Apply one rule to every captured column. Raises nothing for what is in the batch: failing means hiding."""
+def mask(batch: RecordBatch, rules: Sequence[FieldRule], budget: Budget | None = None) -> MaskedBatch:
+    """Apply one rule to every captured column. Raises nothing for what is in the batch: failing means hiding.
+
+    What there is no time for within `budget` is hidden as well, and counted.
+    """
     columns = batch.columns
+    scanner().warm(columns.num_rows * columns.num_columns)
+    budget = budget or Budget()
     receipts: list[Receipt] = []
     arrays: list[pa.Array] = []
     fields: list[pa.Field] = []
@@ -46,7 +53,7 @@ def mask(batch: RecordBatch, rules: Sequence[FieldRule]) -> MaskedBatch:
         elif part.name in PATH_COLUMNS:
             masked = _path_column(array, part.name)
         else:
-            masked, receipt = _captured(part, array, rules, cuts)
+            masked, receipt = _captured(part, array, rules, cuts, budget)
             receipts.extend(receipt)
         arrays.append(masked)
         fields.append(pa.field(part.name, masked.type, nullable=True, metadata=part.metadata))
@@ -60,7 +67,11 @@ def mask(batch: RecordBatch, rules: Sequence[FieldRule]) -> MaskedBatch:
 
 
 def _captured(
-    part: pa.Field, array: pa.Array, rules: Sequence[FieldRule], cuts: dict[str, tuple[Cut, ...]] | None
+    part: pa.Field,
+    array: pa.Array,
+    rules: Sequence[FieldRule],
+    cuts: dict[str, tuple[Cut, ...]] | None,
+    budget: Budget,
 ) -> tuple[pa.Array, list[Receipt]]:
     of_column = [rule for rule in rules if rule.column == part.name]
     if len(of_column) != 1:
@@ -69,17 +80,25 @@ def _captured(
     if cuts is None:
         return _hidden(part.name, array, FAILED, rule.action)
     try:
-        masker = ColumnMasker(ColumnRules(rule), cuts.get(part.name, ()))
+        masker = ColumnMasker(ColumnRules(rule), cuts.get(part.name, ()), _names(part), budget)
         masked = masker.mask(array, part)
     except Exception as error:  # noqa: BLE001 -- whatever went wrong, its values must not be shown
         # Only the kind of error: its text may quote a value.
         log.error("column %s could not be masked (%s); its values are hidden", part.name, type(error).__name__)  # noqa: TRY400
         return _hidden(part.name, array, FAILED, rule.action)
     counts = masker.tally.counts or {masker.outermost: (0, 0)}
-    return masked, [
+    receipts = [
         Receipt(part.name, decision.rule, decision.action, values, hidden)
         for decision, (values, hidden) in counts.items()
     ]
+    if masker.unscanned:
+        receipts.append(Receipt(part.name, FAILED, rule.action, masker.unscanned, masker.unscanned))
+    return masked, receipts
+
+
+def _names(part: pa.Field) -> tuple[str, ...]:
+    said = part.metadata or {}
+    return (part.name, *(said.get(key, b"").decode("utf-8", "replace") for key in (b"expression", b"function")))
 
 
 def _hidden(column: str, array: pa.Array, rule: str, action: Action) -> tuple[pa.Array, list[Receipt]]:

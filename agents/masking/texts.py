@@ -1,13 +1,12 @@
 """A column of strings -> the same strings with what detectors find in them replaced.
 
-Distinct values only: the column is dictionary-encoded, one RE2 pass over the dictionary picks the values that could
-hold anything, those few go through the detectors in Python, and `take` spreads the results. Cut values are looked at
-one by one, because what must be hidden of them depends on where they were cut.
+Distinct values only: the column is dictionary-encoded, one scan over the joined dictionary says which values could hold
+what (`scanning`), those few are looked into in Python (`entities`), and `take` spreads the results. Cut values are
+looked at one by one, because what must be hidden of them depends on where they were cut.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,101 +16,108 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agents.masking.detectors import DETECTORS, find
-from agents.masking.detectors.model import Span
-from agents.masking.normalising import UNUSUAL, normalise
-from agents.masking.tails import tail_start
+from agents.masking.actions import UNSCANNED
+from agents.masking.budget import Budget
+from agents.masking.detectors import NONE, bits_of
+from agents.masking.entities import shown_of
+from agents.masking.scanning import CHUNK, scanner
 
-CUT: Final = "<CUT>"
-MIN_HEX: Final = 12  # characters: six bytes, the shortest entity there is ("a@b.io")
-
-_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
-# RE2, unlike `re`, runs this in linear time whatever the values are.
-_TRIGGER: Final = "|".join(
-    (*(detector.trigger for detector in DETECTORS), UNUSUAL, rf"^(?:[0-9a-f]{{2}}){{{MIN_HEX // 2},}}$")
-)
+DISTINCT_SAMPLE: Final = 4096  # values whose repetition says whether encoding the column pays
+MOSTLY_DISTINCT: Final = 0.7
 
 
 @dataclass(frozen=True)
 class Masked:
-    """A masked array and how many of its values changed."""
+    """A masked array, how many of its values changed, and how many of those because there was no time for them."""
 
     array: pa.Array
     hidden: int
+    unscanned: int = 0
 
 
-def detect(array: pa.Array, cut: npt.NDArray[np.bool_]) -> Masked:
+def detect(
+    array: pa.Array, cut: npt.NDArray[np.bool_], vouched: frozenset[str] = NONE, budget: Budget | None = None
+) -> Masked:
     """Replace what detectors find in a string array; `cut` marks the values whose end is missing."""
-    return by_distinct(array, cut, shown_of, lambda distinct: pc.match_substring_regex(distinct, _TRIGGER))
+    budget = budget or Budget()
+
+    def look(value: str, is_cut: bool) -> str:
+        return UNSCANNED if budget.over() else shown_of(value, is_cut, None, vouched)
+
+    return _spread(array, cut, lambda distinct: _detected(distinct, vouched, budget), look)
 
 
-def by_distinct(
+def by_distinct(array: pa.Array, cut: npt.NDArray[np.bool_], mask: Callable[[str, bool], str]) -> Masked:
+    """Apply `mask(value, is_cut)` once to every distinct value of a string array."""
+
+    def all_of(distinct: pa.Array) -> dict[int, str]:
+        return {position: mask(value, False) for position, value in enumerate(distinct.to_pylist())}
+
+    return _spread(array, cut, all_of, mask)
+
+
+def _detected(distinct: pa.Array, vouched: frozenset[str], budget: Budget) -> dict[int, str]:
+    """The values that change, by position."""
+    changed: dict[int, str] = {}
+    always = bits_of(vouched) if vouched else 0
+    for first in range(0, len(distinct), CHUNK):
+        chunk = distinct.slice(first, CHUNK)
+        if budget.over():
+            changed.update(dict.fromkeys(range(first, first + len(chunk)), UNSCANNED))
+            continue
+        bits = scanner().bits(chunk)
+        if always:
+            bits = {position: bits.get(position, 0) | always for position in range(len(chunk))}
+        places = sorted(bits)
+        for place, value in zip(places, chunk.take(pa.array(places, pa.int64())).to_pylist(), strict=True):
+            shown = UNSCANNED if budget.over() else shown_of(value, False, bits[place], vouched)
+            if shown is not value and shown != value:
+                changed[first + place] = shown
+    return changed
+
+
+def _spread(
     array: pa.Array,
     cut: npt.NDArray[np.bool_],
-    mask: Callable[[str, bool], str],
-    candidates: Callable[[pa.Array], pa.Array] | None = None,
+    mask: Callable[[pa.Array], dict[int, str]],
+    one: Callable[[str, bool], str],
 ) -> Masked:
-    """Apply `mask(value, is_cut)` once to every distinct value of a string array; without cut ones, only to `candidates`."""
+    if array.null_count == 0 and not cut.any() and _mostly_distinct(array):
+        return _replaced(array, mask(array))
     encoded = array.dictionary_encode()
     distinct = encoded.dictionary
-    wanted = _flags(candidates(distinct)) if candidates else np.ones(len(distinct), dtype=bool)
-    before = distinct.filter(pa.array(wanted)).to_pylist()
-    after = [mask(value, False) for value in before]
-    changed = np.zeros(len(distinct), dtype=bool)
-    changed[wanted] = [old != new for old, new in zip(before, after, strict=True)]
-    shown = pc.replace_with_mask(distinct, pa.array(wanted), pa.array(after, distinct.type))
-    result = shown.take(encoded.indices)
-    hidden = np.zeros(len(array), dtype=bool)
+    found = _replaced(distinct, mask(distinct))
+    result = found.array.take(encoded.indices)
     valid = _flags(array.is_valid())
-    if len(distinct):
+    hidden = np.zeros(len(array), dtype=bool)
+    if found.hidden:
+        changed = _flags(pc.not_equal(found.array, distinct))
         hidden[valid] = changed[encoded.indices.drop_null().to_numpy(zero_copy_only=False)]
     cut = cut & valid
     if cut.any():
         old = array.filter(pa.array(cut)).to_pylist()
-        new = [mask(value, True) for value in old]
+        new = [one(value, True) for value in old]
         result = pc.replace_with_mask(result, pa.array(cut), pa.array(new, result.type))
-        hidden[cut] = [one != other for one, other in zip(old, new, strict=True)]
-    return Masked(result, int(hidden.sum()))
+        hidden[cut] = [before != after for before, after in zip(old, new, strict=True)]
+    unscanned = int(pc.sum(pc.equal(result, UNSCANNED)).as_py() or 0) if hidden.any() else 0
+    return Masked(result, int(hidden.sum()), unscanned)
 
 
-def shown_of(value: str, cut: bool) -> str:
-    """What may be shown of one text; `cut` when its end is missing."""
-    normalised = normalise(value)
-    spans = find(normalised.text)
-    if not spans and len(value) >= MIN_HEX and _HEX.fullmatch(value) and not (cut and value.isdecimal()):
-        return _scan_hex(value, cut=cut)
-    if cut:
-        spans = _with_tail(spans, normalised.text)
-    shown: list[str] = []
-    at = 0
-    for span in spans:
-        start, end = normalised.original(span.start, span.end)
-        shown += [value[at:start], f"<{span.kind}>"]
-        at = end
-    return "".join((*shown, value[at:])) if spans else value
+def _replaced(values: pa.Array, changed: dict[int, str]) -> Masked:
+    if not changed:
+        return Masked(values, 0)
+    flags = np.zeros(len(values), dtype=bool)
+    places = sorted(changed)
+    flags[places] = True
+    new = [changed[place] for place in places]
+    shown = pc.replace_with_mask(values, pa.array(flags), pa.array(new, values.type))
+    return Masked(shown, len(places), sum(value is UNSCANNED for value in new))
 
 
-def _with_tail(spans: list[Span], text: str) -> list[Span]:
-    start = tail_start(text)
-    for span in spans:
-        if span.end > start:
-            start = min(start, span.start)
-    if start == len(text):
-        return spans
-    return [*(span for span in spans if span.end <= start), Span(start, len(text), CUT.strip("<>"))]
-
-
-def _scan_hex(value: str, *, cut: bool) -> str:
-    """Bytes are shown as hex, and may be text: what would be hidden in the text hides the whole value."""
-    data = bytes.fromhex(value)
-    for encoding in ("utf-8", "latin-1"):
-        text = normalise(data.decode(encoding, "replace")).text
-        if spans := find(text):
-            return f"<{spans[0].kind}>"
-    if cut:
-        start = tail_start(data.decode("latin-1"))
-        return value if start == len(data) else value[: 2 * start] + CUT
-    return value
+def _mostly_distinct(array: pa.Array) -> bool:
+    """Then encoding costs more than it saves."""
+    sample = array.slice(0, DISTINCT_SAMPLE)
+    return len(sample) > 0 and len(sample.unique()) > MOSTLY_DISTINCT * len(sample)
 
 
 def _flags(array: Any) -> npt.NDArray[np.bool_]:

@@ -23,7 +23,7 @@ _ADDRESS_LITERAL: Final = re.compile(r"\[(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|IPv6:[
 _BEFORE: Final = re.compile(r"^.*[=/?&|{}'`]")
 
 
-def _find(text: str) -> Iterator[Span]:
+def _find(text: str, _vouched: bool) -> Iterator[Span]:
     for at in _AT.finditer(text):
         start = _local_start(text, at.start())
         end = _domain_end(text, at.end())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from agents.masking.detectors.context import Words
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """`text[start:end]` is an entity of this kind, "CARD" or "EMAIL"; it is shown as "<CARD>"."""
 
     start: int
@@ -17,11 +19,14 @@ class Span:
 
 @dataclass(frozen=True)
 class Detector:
-    """`trigger` is an RE2 pattern that every text with such an entity matches; most others do not.
+    """`trigger` is a pattern, for Vectorscan and RE2, that every text with such an entity matches; most others do not.
 
-    `find` takes a normalised text (`agents.masking.normalising`) and works in time linear in its length.
+    `find` takes a normalised text (`agents.masking.normalising`) and whether the value's own name, type or function
+    vouches for the kind (one of `words` stands in them); it works in time linear in the text's length. What only a
+    name can vouch for has no trigger of its own: the texts of such a column are all looked at.
     """
 
     kind: str
     trigger: str
-    find: Callable[[str], Iterable[Span]]
+    find: Callable[[str, bool], Iterable[Span]]
+    words: Words | None = None

@@ -9,43 +9,99 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-import phonenumbers
-
+from agents.masking.detectors.context import Words
 from agents.masking.detectors.model import Detector, Span
 
-NATIONAL_REGIONS: Final = ("US", "GB", "DE", "FR", "IN", "AU", "BR", "JP")  # tried for numbers without a country
-MAX_CONTEXT: Final = 40  # characters between the word and the number
+NATIONAL_REGIONS: Final = (
+    "US",
+    "GB",
+    "DE",
+    "FR",
+    "IN",
+    "AU",
+    "BR",
+    "JP",
+    "IL",
+    "CN",
+    "IT",
+    "ES",
+    "NL",
+    "MX",
+    "KR",
+    "PH",
+    "TR",
+    "ZA",
+)  # tried for numbers without a country
 
 _INTERNATIONAL: Final = re.compile(r"(?<![\w+])(?:\+|00) ?[1-9](?:[ ().\-/]{0,2}[0-9]){6,14}+(?![0-9])")
 _NORTH_AMERICAN: Final = re.compile(
-    r"(?<![\w.\-+/])(?:1[ .\-])?(?:\([0-9]{3}\) ?|[0-9]{3}[ .\-])[0-9]{3}[ .\-][0-9]{4}(?![0-9]|[.\-/][0-9])"
+    r"(?<![0-9_.\-+/])(?:1[ .\-])?(?:\([0-9]{3}\) ?|[0-9]{3}[ .\-])[0-9]{3}[ .\-][0-9]{4}(?![0-9]|[.\-/][0-9])"
 )
 _NATIONAL: Final = re.compile(r"(?<![\w.\-+/])\(?[0-9](?:[ ().\-/]{0,2}[0-9]){6,13}+(?![0-9])")
-_CONTEXT: Final = re.compile(
-    r"\b(?:tel|telephone|phone|phone_?number|mobile|cell|cellphone|fax|call|dial|whatsapp|sms|handy|telefon|msisdn)\b",
-    re.IGNORECASE,
-)
+_WORDS: Final = Words(
+    "tel", "telephone", "phone", "phone number", "mobile", "cell", "cellphone", "fax", "call", "dial", "whatsapp", "sms",
+    "handy", "telefon", "msisdn", "contact number", "hotline",
+)  # fmt: skip
 
 
-def _find(text: str) -> Iterator[Span]:
+def _find(text: str, vouched: bool) -> Iterator[Span]:
     for match in _INTERNATIONAL.finditer(text):
         number = match.group()
         if _is_valid("+" + number.removeprefix("+").removeprefix("00"), None):
-            yield Span(match.start(), match.end(), "PHONE")
+            yield Span(match.start(), _with_extension(text, match.end()), "PHONE")
     for match in _NORTH_AMERICAN.finditer(text):
         if _is_valid(match.group(), "US"):
-            yield Span(match.start(), match.end(), "PHONE")
-    for word in _CONTEXT.finditer(text):
-        near = _NATIONAL.search(text, word.end(), word.end() + MAX_CONTEXT)
-        if near and any(_is_valid(near.group(), region) for region in NATIONAL_REGIONS):
-            yield Span(near.start(), near.end(), "PHONE")
+            yield Span(match.start(), _with_extension(text, match.end()), "PHONE")
+    for match in _NATIONAL.finditer(text):
+        if not vouched and not _WORDS.near(text, match.start(), match.end()):
+            continue
+        if _is_valid_somewhere(match.group()):
+            yield Span(match.start(), _with_extension(text, match.end()), "PHONE")
+    for match in _GROUPED.finditer(text):
+        certain = _CERTAIN.near(text, match.start(), match.end()) and _is_written_so(match.group())
+        if certain or (_WEAK.near(text, match.start(), match.end()) and _is_valid_somewhere(match.group())):
+            yield Span(match.start(), _with_extension(text, match.end()), "PHONE")
+
+
+def _is_valid_somewhere(number: str) -> bool:
+    return any(_is_valid(number, region) for region in NATIONAL_REGIONS)
+
+
+def _is_written_so(number: str) -> bool:
+    """Behind "phone:" no plan of numbers must know it: it may be mistyped, of another country, or an extension's."""
+    digits = sum(character.isdigit() for character in number)
+    return _MIN_DIGITS <= digits <= _MAX_DIGITS and _DATE.match(number) is None
+
+
+def _with_extension(text: str, end: int) -> int:
+    extension = _EXTENSION.match(text, end)
+    return extension.end() if extension else end
 
 
 def _is_valid(candidate: str, region: str | None) -> bool:
+    import phonenumbers  # its metadata takes half a second to import, and many hosts never see a candidate
+
     try:
         return bool(phonenumbers.is_valid_number(phonenumbers.parse(candidate, region)))
     except phonenumbers.NumberParseException:
         return False
 
 
-DETECTOR: Final = Detector("PHONE", r"[0-9](?:[ ().\-/]{0,2}[0-9]){6}", _find)
+# Words that name other numbers as well: with them only what is written in groups, as people write telephone numbers.
+_WEAK: Final = Words(
+    "number", "numbers", "office", "desk", "home", "contact", "reach", "text", "line", "ph", "cel", "work"
+)
+_CERTAIN: Final = Words("tel", "telephone", "phone", "phone number", "mobile", "fax", "cellphone", "telefon", "msisdn")
+_MIN_DIGITS: Final = 7
+_MAX_DIGITS: Final = 15  # E.164
+_DATE: Final = re.compile(r"(?:19|20)[0-9]{2}[-. ][01]?[0-9][-. ][0-3]?[0-9]")
+_GROUPED: Final = re.compile(r"(?<![\w.\-+/])\(?[0-9]{2,5}\)?(?:[ .\-]{1,2}[0-9]{2,8}){1,4}(?![0-9])")
+_EXTENSION: Final = re.compile(r" ?(?:x|ext\.?|extension)[ .:]?[0-9]{1,6}(?![0-9])", re.IGNORECASE)
+
+_TRIGGER: Final = (
+    r"(?:\+|[^0-9]00) ?[1-9](?:[ ().\-/]{0,2}[0-9]){6}|[0-9]{3}(?:\) ?|[ .\-])[0-9]{3}[ .\-][0-9]{4}|"
+    + _WORDS.trigger
+    + "|"
+    + _WEAK.trigger
+)
+DETECTOR: Final = Detector("PHONE", _TRIGGER, _find, _WORDS)

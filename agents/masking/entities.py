@@ -1,0 +1,143 @@
+"""One text -> the spans in it that must be hidden, in offsets of the text as it came.
+
+Each view of the text (`views`) goes through the detectors that its triggers ask for; what a view shows is hidden where
+it stands in the original. Of a cut text its end is judged by `tails` as well.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents.masking.detectors import ALL, NONE, bits_of, find, merged
+from agents.masking.detectors.model import Span
+from agents.masking.scanning import BASE64, ESCAPED, EVERYTHING, HEX, UNUSUAL, scanner
+from agents.masking.tails import tail_start
+from agents.masking.views import MAX_LEVELS, View, base64_words, normalised, unescaped
+
+CUT: Final = "<CUT>"
+MIN_HEX: Final = 12  # characters: six bytes, the shortest entity there is ("a@b.io")
+
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
+
+
+def shown_of(value: str, cut: bool, bits: int | None = None, vouched: frozenset[str] = NONE) -> str:
+    """What may be shown of one text; `cut` when its end is missing."""
+    spans = spans_of(value, cut, bits, vouched)
+    if not spans:
+        return value
+    if len(spans) == 1:
+        start, end, kind = spans[0]
+        return f"{value[:start]}<{kind}>{value[end:]}"
+    shown: list[str] = []
+    at = 0
+    for span in spans:
+        shown += [value[at : span.start], f"<{span.kind}>"]
+        at = span.end
+    return "".join((*shown, value[at:]))
+
+
+def spans_of(value: str, cut: bool, bits: int | None = None, vouched: frozenset[str] = NONE) -> list[Span]:
+    """`bits` as the scanner gave them for this text; None to ask it."""
+    if bits is None:
+        bits = scanner().bits_of(value)
+    if vouched:
+        bits |= bits_of(vouched)
+    view = View(value)
+    if bits & UNUSUAL:
+        view = normalised(value)
+        bits |= scanner().bits_of(view.text)
+    spans = _in_view(view, bits, vouched)
+    if bits & ESCAPED:
+        spans = _joined(spans, _in_escapes(view, vouched))
+    if bits & BASE64:
+        spans = _joined(spans, _in_base64(view, spans))
+    if bits & HEX and len(value) >= MIN_HEX and _HEX.fullmatch(value) and not (cut and value.isdecimal()):
+        spans = _joined(spans, _in_hex(value, cut=cut))
+    elif cut:
+        spans = _with_tail(spans, view)
+    return spans
+
+
+def _in_view(view: View, bits: int, vouched: frozenset[str]) -> list[Span]:
+    found = find(view.text, bits & ALL, vouched)
+    if view.starts is None:
+        return found
+    return [Span(*view.original(span.start, span.end), span.kind) for span in found]
+
+
+def _in_escapes(view: View, vouched: frozenset[str]) -> list[Span]:
+    found: list[Span] = []
+    inner = view
+    for _ in range(MAX_LEVELS):
+        deeper = unescaped(inner)
+        if deeper is None:
+            break
+        inner = deeper
+        bits = scanner().bits_of(inner.text)
+        if vouched:
+            bits |= bits_of(vouched)
+        found += _in_view(inner, bits, vouched)
+        if bits & BASE64:
+            found += _in_base64(inner, [])
+        if not bits & ESCAPED:
+            break
+    return found
+
+
+def _in_base64(view: View, known: list[Span], level: int = 1) -> list[Span]:
+    found: list[Span] = []
+    for start, end, text in base64_words(view):
+        low, high = view.original(start, end)
+        if any(span.start <= low and high <= span.end for span in known):
+            continue
+        if (kind := _kind_inside(text, level)) is not None:
+            found.append(Span(low, high, kind))
+    return found
+
+
+def _kind_inside(text: str, level: int) -> str | None:
+    """The kind of the first entity in a decoded text, which may hold escapes and, once more, base64."""
+    view = normalised(text)
+    bits = scanner().bits_of(view.text)
+    spans = find(view.text, bits & ALL)
+    if not spans and bits & ESCAPED:
+        spans = _in_escapes(view, NONE)
+    if not spans and bits & BASE64 and level < MAX_LEVELS:
+        spans = _in_base64(view, [], level + 1)
+    if not spans and (text.count(":") == 1 and text.isprintable() and " " not in text and "/" not in text):
+        return "BASIC_AUTH"  # name:password, which no pattern knows
+    return spans[0].kind if spans else None
+
+
+def _in_hex(value: str, *, cut: bool) -> list[Span]:
+    """Bytes are shown as hex, and may be text: what would be hidden in the text hides the whole value."""
+    data = bytes.fromhex(value)
+    for encoding in ("utf-8", "latin-1"):
+        view = normalised(data.decode(encoding, "replace"))
+        if spans := find(view.text, scanner().bits_of(view.text) & ALL):
+            return [Span(0, len(value), spans[0].kind)]
+    if cut:
+        start = tail_start(data.decode("latin-1"))
+        return [] if start == len(data) else [Span(2 * start, len(value), CUT.strip("<>"))]
+    return []
+
+
+def _with_tail(spans: list[Span], view: View) -> list[Span]:
+    start = tail_start(view.text)
+    if start == len(view.text):
+        return spans
+    low, high = view.original(start, len(view.text))
+    for span in spans:
+        if span.end > low:
+            low = min(low, span.start)
+    return [*(span for span in spans if span.end <= low), Span(low, high, CUT.strip("<>"))]
+
+
+def _joined(one: list[Span], other: list[Span]) -> list[Span]:
+    if not other:
+        return one
+    return merged(sorted([*one, *other], key=lambda span: (span.start, -span.end)))
+
+
+__all__ = ["CUT", "EVERYTHING", "shown_of", "spans_of"]
