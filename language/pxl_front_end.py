@@ -16,7 +16,7 @@ from typing import Final
 from language import durations, rules
 from language.errors import TemplateError
 from language.model import Capture, LimitSpec, Position, ProbeSpec, Template
-from language.pxl_frame import frame
+from language.pxl_frame import assigned, frame
 from language.pxl_probe import probe_function
 from language.pxl_source import MODULES, NOT_RUN, SIGNATURES, Source
 from language.pxl_target import target
@@ -69,6 +69,8 @@ class _Reader:
                 self._call(call)
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 self._assign(name, value)
+            case ast.Assign(targets=[(ast.Attribute() | ast.Subscript()) as target_], value=value):
+                assigned(self._source, self._names, target_, value)
             case ast.FunctionDef(name=name):
                 self._names.assign(name, probe_function(self._source, self._names, node))
             case _:
@@ -115,7 +117,11 @@ class _Reader:
         found = self._source.arguments(call, SIGNATURES["px.display"], {"name"})
         table = frame(self._source, self._names, found["out"])
         if table is None:
+            if isinstance(found["out"], ast.Call):
+                self._source.function(found["out"])  # the right error for a name that is not supported at all
             self._source.refuse(found["out"], "px.display shows a table: df = px.DataFrame('table'); px.display(df)")
+        if table.by is not None:
+            self._source.refuse(found["out"], "what was grouped is aggregated first: .agg(n=('units', px.count))")
         if len(self.displays) >= MAX_DISPLAYS:
             self._source.refuse(call, f"a script shows at most {MAX_DISPLAYS} tables")
         name = self._names.text(found["name"], "a display's name") if "name" in found else DEFAULT_DISPLAY
@@ -148,6 +154,7 @@ class _Reader:
             limits=replace(LimitSpec(), ttl=self._ttl(found["ttl"])),
         )
         rules.checked(template, lambda path: self._locate(path, found, probe))
+        self._names.writes(template.table, tuple(capture.column for capture in template.probe.captures))
         self.deployments.append(Deployment(name, template.table, template, processes, template.limits.ttl))
 
     def _probe(self, node: ast.expr) -> ProbeFunction:

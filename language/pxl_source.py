@@ -29,7 +29,7 @@ SIGNATURES: Final[Mapping[str, tuple[str, ...]]] = {
     "pxtrace.LabelSelector": ("labels", "namespace", "container_name", "process_name"),
     "pxtrace.SharedObject": ("name", "upid"),
     "px.uint128": ("value",),
-    "px.DataFrame": ("table",),
+    "px.DataFrame": ("table", "select", "start_time"),
     "px.display": ("out", "name"),
 }
 MODULES: Final = ("px", "pxtrace")
@@ -39,6 +39,7 @@ NOT_RUN: Final[Mapping[str, str]] = {
         "bpftrace programs are not run: what they read cannot be reviewed field by field, nor masked; "
         "write a function with @pxtrace.probe"
     ),
+    "import pxconfig": "agents are configured on their hosts, not by scripts",
     "px.GetTracepointStatus": "the state of tracepoints is shown by `probegate tracepoint ls`",
 }
 

@@ -9,9 +9,9 @@ import ast
 from dataclasses import dataclass
 from typing import Final
 
+from language.frame_syntax import Operation
 from language.model import At, Position
 from language.pxl_source import Source
-from language.script import Operation
 
 MAX_TEXT: Final = 4096  # characters of a joined string: joining a name to itself doubles it with every line
 
@@ -33,9 +33,12 @@ class Frame:
 
     table: str
     operations: tuple[Operation, ...] = ()
+    columns: tuple[str, ...] | None = None  # None: not known here, the table may come from another script
+    by: tuple[str, ...] | None = None  # grouped, not yet aggregated
 
 
-Value = str | int | ProbeFunction | Frame
+Value = str | int | float | ProbeFunction | Frame
+IMPLICIT: Final = ("time_", "pid", "tid", "goid")  # every row has them; goid when the program is a Go one
 
 
 class Names:
@@ -44,6 +47,7 @@ class Names:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._values: dict[str, Value] = {}
+        self._tables: dict[str, tuple[str, ...]] = {}
 
     def assign(self, name: str, value: Value) -> None:
         self._values[name] = value
@@ -52,6 +56,15 @@ class Names:
         if node.id not in self._values:
             self._source.unknown(node, node.id, self._values)
         return self._values[node.id]
+
+    def writes(self, table: str, columns: tuple[str, ...]) -> None:
+        """A tracepoint of this script fills this table."""
+        known = self._tables.get(table, IMPLICIT)
+        self._tables[table] = (*known, *(column for column in columns if column not in known))
+
+    def columns_of(self, table: str) -> tuple[str, ...] | None:
+        """None for a table that this script does not fill."""
+        return self._tables.get(table)
 
     def frame(self, name: str) -> Frame | None:
         value = self._values.get(name)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from language.frame_syntax import Operation
 from language.model import TargetSpec, Template
-from language.syntax import Expression
 
 
 @dataclass(frozen=True)
@@ -21,37 +21,6 @@ class Deployment:
     template: Template
     target: TargetSpec
     ttl: timedelta
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Rows for which this holds; a Name is a column."""
-
-    condition: Expression
-
-
-@dataclass(frozen=True)
-class Select:
-    """These columns, in this order."""
-
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Drop:
-    """All columns but these."""
-
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Head:
-    """The first rows."""
-
-    rows: int
-
-
-Operation = Filter | Select | Drop | Head
 
 
 @dataclass(frozen=True)

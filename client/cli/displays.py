@@ -1,150 +1,218 @@
-"""What a script does with its rows before it shows them: filter, select, drop, head, in the script's order.
+"""What a script does with its rows before it shows them, step by step in the script's order.
 
-Entered by `run` with the operations that the control plane read out of the script; the rows are masked already.
-A comparison with a value that is not there is false: an absent value is neither equal nor unequal to anything.
+Entered by `live` with batches of masked rows and the operations that the control plane read out of the script. Steps
+that look at one row at a time pass it on at once; a groupby keeps what it needs and gives its rows when all have come.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from client.cli.cells import Missing, aggregated, holds, value
 from client.sdk import ClientError
-from language import expressions
+from language import frame_json
 from language.errors import TemplateError
-from language.expressions import And, Arithmetic, Attribute, Compare, Constant, Expression, Index, Len, Name, Not, Or
+from language.frame_syntax import Assign, Call, Drop, Filter, Function, GroupBy, Head, Operation, Select, Since
 
 Row = Mapping[str, Any]
-
-_COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "startswith": lambda text, start: isinstance(text, str) and text.startswith(start),
-}
-_ARITHMETIC: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "//": operator.floordiv,
-    "%": operator.mod,
-}
+MAX_KEPT: Final = 2_000_000  # values that a groupby holds; a client of a few hundred MiB
+NOT_COMPUTED: Final = "not computed"  # the reason of a cell whose parts are absent
 
 
-class _Missing(Exception):
-    """A value that the row does not have."""
+class _Step(Protocol):
+    def push(self, rows: Iterable[Row]) -> Iterator[Row]: ...
+    def finish(self) -> Iterator[Row]: ...
 
 
-@dataclass
 class Display:
-    """One shown table. `columns` is what its last select chose; `left` how many rows its heads still let through."""
+    """One shown table. `grouped`: its rows come when the stream ends."""
 
-    name: str = ""
-    columns: tuple[str, ...] = ()
-    dropped: frozenset[str] = frozenset()
-    steps: tuple[Expression | int, ...] = ()
-    _taken: dict[int, int] = field(default_factory=dict)
+    def __init__(self, name: str, operations: Sequence[Operation]) -> None:
+        self.name = name
+        self._operations = tuple(operations)
+        self._steps = [_step(operation) for operation in operations]
+        self.columns = _columns(operations)
+        self.durations = frozenset(
+            operation.column
+            for operation in operations
+            if isinstance(operation, Assign)
+            and isinstance(operation.value, Call)
+            and operation.value.function is Function.DURATION_NANOS
+        )
 
     @classmethod
     def of(cls, display: Mapping[str, Any]) -> Display:
         """From the control plane's words. Raises ClientError for an operation that this client does not know."""
-        columns: tuple[str, ...] = ()
-        dropped: set[str] = set()
-        steps: list[Expression | int] = []
-        for operation in display.get("operations", []):
-            match operation:
-                case {"filter": str(text)}:
-                    steps.append(_condition(text))
-                case {"select": list(chosen)}:
-                    columns = tuple(chosen)
-                case {"drop": list(gone)}:
-                    dropped |= set(gone)
-                case {"head": int(rows)}:
-                    steps.append(rows)
-                case _:
-                    raise ClientError(f"this client is too old for the script: it does not know {operation}")
-        return cls(
-            str(display.get("name", "")),
-            tuple(c for c in columns if c not in dropped),
-            frozenset(dropped),
-            tuple(steps),
-        )
-
-    def apply(self, rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-        """The rows to show; what a head has let through is remembered from batch to batch."""
-        for row in rows:
-            if all(self._passes(place, step, row) for place, step in enumerate(self.steps)):
-                yield {name: value for name, value in row.items() if self._shown(name)}
-
-    def _passes(self, place: int, step: Expression | int, row: Row) -> bool:
-        if isinstance(step, int):
-            self._taken[place] = self._taken.get(place, 0) + 1
-            return self._taken[place] <= step
         try:
-            return bool(_value(step, row))
-        except _Missing:
-            return False
+            operations = [frame_json.from_json(operation) for operation in display.get("operations", [])]
+        except TemplateError as problem:
+            raise ClientError(f"this client is too old for the script: {problem}") from problem
+        return cls(str(display.get("name", "")), operations)
 
-    def _shown(self, name: str) -> bool:
-        if name.startswith("_"):
-            return True  # why a value is absent or cut belongs to the row
-        return name in self.columns if self.columns else name not in self.dropped
+    @property
+    def grouped(self) -> bool:
+        return any(isinstance(operation, GroupBy) for operation in self._operations)
 
+    def apply(self, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
+        """The rows to show of one batch; what a head has let through is remembered from batch to batch."""
+        return self._through(rows, 0)
 
-def _condition(text: str) -> Expression:
-    try:
-        return expressions.parse(text)
-    except TemplateError as problem:
-        raise ClientError(f"the script's filter cannot be read: {problem}") from problem
+    def finish(self) -> Iterator[dict[str, Any]]:
+        """What steps kept back until all rows had come."""
+        for place, step in enumerate(self._steps):
+            yield from self._through(step.finish(), place + 1)
 
-
-def _value(expression: Expression, row: Row) -> Any:
-    match expression:
-        case Constant(value):
-            return value
-        case Name(name):
-            return _present(row.get(name))
-        case Attribute(inner, name):
-            return _present(_item(_value(inner, row), name))
-        case Index(inner, index):
-            return _present(_item(_value(inner, row), index))
-        case Len(inner):
-            return len(_value(inner, row))
-        case Not(inner):
-            return not _value(inner, row)
-        case And(values):
-            return all(_value(value, row) for value in values)
-        case Or(values):
-            return any(_value(value, row) for value in values)
-        case Arithmetic(op, left, right):
-            return _ARITHMETIC[op](_value(left, row), _value(right, row))
-        case Compare("in", left, right) if isinstance(right, tuple):
-            return _value(left, row) in [constant.value for constant in right]
-        case Compare(op, left, right) if not isinstance(right, tuple):
-            return _compared(op, _value(left, row), _value(right, row))
-    raise ClientError(f"a filter on rows cannot use {expressions.render(expression)}")
+    def _through(self, rows: Iterable[Row], start: int) -> Iterator[dict[str, Any]]:
+        for step in self._steps[start:]:
+            rows = step.push(rows)
+        return (dict(row) for row in rows)
 
 
-def _compared(op: str, left: Any, right: Any) -> bool:
-    try:
-        return _COMPARE[op](left, right)
-    except TypeError as problem:
-        raise ClientError(f"a filter compares {left!r} with {right!r}: give both the same type") from problem
+class _Rows:
+    """A step that keeps nothing back."""
+
+    def finish(self) -> Iterator[Row]:
+        return iter(())
 
 
-def _present(value: Any) -> Any:
-    if value is None:
-        raise _Missing
-    return value
+@dataclass
+class _Filter(_Rows):
+    operation: Filter
+
+    def push(self, rows: Iterable[Row]) -> Iterator[Row]:
+        return (row for row in rows if holds(self.operation.condition, row))
 
 
-def _item(value: Any, key: str | int) -> Any:
-    try:
-        return value[key]
-    except (KeyError, IndexError, TypeError):
-        return None
+@dataclass
+class _Assign(_Rows):
+    operation: Assign
+
+    def push(self, rows: Iterable[Row]) -> Iterator[Row]:
+        for row in rows:
+            absent = {name: why for name, why in row.get("_absent", {}).items() if name != self.operation.column}
+            try:
+                made: Any = value(self.operation.value, row)
+            except Missing:
+                made, absent[self.operation.column] = None, NOT_COMPUTED
+            rest = {name: cell for name, cell in row.items() if name != "_absent"}
+            yield {**rest, self.operation.column: made} | ({"_absent": absent} if absent else {})
+
+
+@dataclass
+class _Columns(_Rows):
+    """Select and drop. Why a cell is absent or cut belongs to the row and stays."""
+
+    keep: tuple[str, ...] | None
+    gone: frozenset[str] = frozenset()
+
+    def push(self, rows: Iterable[Row]) -> Iterator[Row]:
+        for row in rows:
+            marks = {name: cell for name, cell in row.items() if name.startswith("_")}
+            if self.keep is None:
+                yield {name: cell for name, cell in row.items() if name not in self.gone}
+            else:
+                yield {name: row.get(name) for name in self.keep} | marks
+
+
+@dataclass
+class _Head(_Rows):
+    left: int
+
+    def push(self, rows: Iterable[Row]) -> Iterator[Row]:
+        for row in rows:
+            if self.left <= 0:
+                return
+            self.left -= 1
+            yield row
+
+
+@dataclass
+class _Since(_Rows):
+    operation: Since
+
+    def push(self, rows: Iterable[Row]) -> Iterator[Row]:
+        oldest = time.time_ns() - int(self.operation.age.total_seconds() * 1e9)
+        return (row for row in rows if row.get("time_", oldest) >= oldest)
+
+
+@dataclass
+class _GroupBy:
+    """An absent key is a group of its own: rows that cannot be placed are shown, not dropped."""
+
+    operation: GroupBy
+    _kept: int = 0
+    _groups: dict[tuple[Any, ...], list[list[Any]]] = field(default_factory=dict)
+    _keys: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
+
+    def push(self, rows: Iterable[Row]) -> Iterator[Row]:
+        results = self.operation.results
+        for row in rows:
+            shown = tuple(row.get(name) for name in self.operation.by)
+            key = tuple(_comparable(cell) for cell in shown)
+            group = self._groups.setdefault(key, [[] for _ in results])
+            self._keys.setdefault(key, shown)
+            for values, result in zip(group, results, strict=True):
+                cell = row.get(result.column)
+                if cell is not None:
+                    values.append(cell)
+                    self._kept += 1
+            if self._kept > MAX_KEPT:
+                raise ClientError(f"the groups hold more than {MAX_KEPT} values: filter first, or take fewer rows")
+        return iter(())
+
+    def finish(self) -> Iterator[Row]:
+        if not self._groups and not self.operation.by:
+            self._groups[()], self._keys[()] = [[] for _ in self.operation.results], ()
+        for key in sorted(self._groups):
+            row = dict(zip(self.operation.by, self._keys[key], strict=True))
+            for values, result in zip(self._groups[key], self.operation.results, strict=True):
+                row[result.name] = aggregated(result.how, values)
+            yield row
+
+
+def _comparable(cell: Any) -> tuple[int, Any]:
+    """Orders cells of different kinds: numbers, texts, structured ones, absent ones last."""
+    if cell is None:
+        return 3, ""
+    if isinstance(cell, bool | int | float):
+        return 0, cell
+    return (1, cell) if isinstance(cell, str) else (2, repr(cell))
+
+
+def _step(operation: Operation) -> _Step:
+    match operation:
+        case Filter():
+            return _Filter(operation)
+        case Assign():
+            return _Assign(operation)
+        case Select(columns):
+            return _Columns(columns)
+        case Drop(columns):
+            return _Columns(None, frozenset(columns))
+        case Head(rows):
+            return _Head(rows)
+        case Since():
+            return _Since(operation)
+        case GroupBy():
+            return _GroupBy(operation)
+
+
+def _columns(operations: Iterable[Operation]) -> tuple[str, ...]:
+    """What the last row-shaping step leaves, in order; empty when the script leaves it to the table."""
+    known: tuple[str, ...] = ()
+    for operation in operations:
+        match operation:
+            case Select(columns):
+                known = columns
+            case GroupBy(by, results):
+                known = (*by, *(result.name for result in results))
+            case Assign(column) if known and column not in known:
+                known = (*known, column)
+            case Drop(columns):
+                known = tuple(name for name in known if name not in columns)
+            case _:
+                pass
+    return known

@@ -101,7 +101,7 @@ def _follow(
     displays: Sequence[Mapping[str, Any]],
 ) -> None:
     shown = [display for display in displays if display["table"] == tracepoint["table"]]
-    printer = LivePrinter(call.form, Display.of(shown[0]) if shown else None)
+    printer = LivePrinter(call.form, [Display.of(display) for display in shown])
     name = tracepoint["name"]
     stopped = False
     try:
@@ -115,6 +115,7 @@ def _follow(
             stopped = True
     if stopped:
         _final_accounting(api, tracepoint, printer)
+    printer.finish()
     say(f"{name}: {printer.ended or 'stopped'}" + ("" if not keep else "; it goes on until its TTL ends"))
     say_accounting(printer)
 

@@ -16,11 +16,12 @@ from control_plane.templates.model import Review, Submitted, TemplateVersion
 from control_plane.templates.plan import plan
 from control_plane.templates.reading import MAX_PAGE, TemplateReading
 from control_plane.templates.service import MAX_MESSAGE, TemplateService
-from language import canonical, expressions
+from language import canonical, frame_json
 from language.durations import render
+from language.frame_syntax import Select
 from language.model import TargetSpec
 from language.risk import RiskClass
-from language.script import Deployment, Display, Drop, Filter, Head, Operation, Script, Select
+from language.script import Deployment, Display, Script
 
 MAX_SOURCE = 65_536  # characters, as the front ends have it
 MAX_VERSION = 2**31 - 1  # what the column holds
@@ -198,7 +199,7 @@ class DisplayOut(BaseModel):
             table=display.table,
             name=display.name,
             columns=list(chosen[-1]) if chosen else None,
-            operations=[_operation(operation) for operation in display.operations],
+            operations=[frame_json.to_json(operation) for operation in display.operations],
         )
 
 
@@ -425,15 +426,3 @@ def _target(target: TargetSpec) -> dict[str, Any]:
         "shared_object": target.shared_object,
     }
     return {key: value for key, value in fields.items() if value}
-
-
-def _operation(operation: Operation) -> dict[str, Any]:
-    match operation:
-        case Filter(condition):
-            return {"filter": expressions.render(condition)}
-        case Select(columns):
-            return {"select": list(columns)}
-        case Drop(columns):
-            return {"drop": list(columns)}
-        case Head(rows):
-            return {"head": rows}

@@ -6,10 +6,9 @@ import pytest
 
 from language import canonical, front_end, yaml_front_end
 from language.errors import TemplateError, UnsupportedName
+from language.frame_syntax import Binary, Column, Drop, Filter, Head, Literal, Select
 from language.model import At, Capture, TargetSpec
 from language.pxl_front_end import load
-from language.script import Drop, Filter, Head, Select
-from language.syntax import Compare, Constant, Name
 from tests.builders.templates import SUM_PXL
 
 
@@ -91,7 +90,7 @@ def test_targets_are_read(written: str, target: TargetSpec) -> None:
         ("pxtrace.ArgExpr", "pxtrace.ArgExp", 6, 23, "pxtrace.ArgExpr"),
         ("import px\n", "import os\n", 2, 1, "import px"),
         ("import px\n", "from px import display\n", 2, 1, "import px"),
-        ("px.DataFrame('money_sum')", "px.DataFrame('money_sum').groupby('a')", 10, 12, "DataFrame.drop"),
+        ("px.DataFrame('money_sum')", "px.DataFrame('money_sum').grupby('a')", 10, 12, "DataFrame.groupby"),
         ("pxtrace.PodProcess('shop/checkoutservice')", "pxtrace.kprobe()", 9, 66, "every process of the host"),
         ("'money_sum', money_sum,", "'money_sum', pxtrace.TraceProgram('x'),", 9, 55, "@pxtrace.probe"),
         ("'money_sum', money_sum,", "'money_sum', money_sun,", 9, 55, "money_sum"),
@@ -147,7 +146,7 @@ def test_operations_on_the_table_are_kept_in_order() -> None:
     script = load(text)
     assert script.displays[1].name == "mine"
     assert script.displays[1].operations == (
-        Filter(Compare(">", Name("units"), Constant(5))),
+        Filter(Binary(">", Column("units"), Literal(5))),
         Select(("units", "sum")),
         Drop(("sum",)),
         Head(10),
@@ -165,3 +164,47 @@ def test_the_language_of_a_text_is_told_by_its_beginning() -> None:
     assert front_end.load(SUM_PXL).templates[0].name == "money_sum_px"
     with pytest.raises(TemplateError, match="neither"):
         front_end.load("hello: world")
+
+
+# Every public name of Pixie's module, its meaning here or why it is refused and what to use instead.
+@pytest.mark.parametrize(
+    ("before", "after", "part"),
+    [
+        ("import px\n", "import px\nimport pxconfig\n", "configured on their hosts"),
+        ("px.display(px", "px.display(px.GetTracepointStatus()", "probegate tracepoint ls"),
+        ("'money_sum', money_sum,", "'money_sum', [pxtrace.TraceProgram('x', min_kernel='5.1')],", "bpftrace program"),
+        ("pxtrace.PodProcess('shop/checkoutservice')", "pxtrace.kprobe()", "every process of the host"),
+        ("pxtrace.PodProcess('shop/checkoutservice')", "px.uint128('7')", "asid:pid:start"),
+        ("pxtrace.PodProcess('shop/checkoutservice')", "pxtrace.SharedObject('libc')", "needs upid"),
+        ("pxtrace.PodProcess('shop/checkoutservice')", "'shop/checkoutservice'", "a target is one of"),
+        ("pxtrace.PodProcess('shop/checkoutservice')", "pxtrace.LabelSelector({}, 'ns')", "at least one"),
+        ("return [{", "return [] #", "column"),
+        ("'10m'", "'-2m'", "is not a duration"),
+        ("'10m'", "'ten minutes'", "is not a duration"),
+    ],
+)
+def test_what_pixie_has_and_we_have_not_is_refused_with_what_to_use(before: str, after: str, part: str) -> None:
+    text = _with(before, after)
+    if after.endswith("#"):
+        text = SUM_PXL[: SUM_PXL.index("    return")] + "    return []\n" + SUM_PXL[SUM_PXL.index("\npxtrace.Upsert") :]
+    with pytest.raises(TemplateError) as refused:
+        load(text.replace("GetTracepointStatus().DataFrame('money_sum')", "GetTracepointStatus()"))
+    assert part in refused.value.problem
+    assert refused.value.position is not None
+
+
+@pytest.mark.parametrize(
+    ("written", "milliseconds"), [("10m30s", 630_000), ("90s", 90_000), ("1h", 3_600_000), ("500ms", None)]
+)
+def test_a_ttl_is_exact(written: str, milliseconds: int | None) -> None:
+    if milliseconds is None:
+        with pytest.raises(TemplateError):
+            load(_with("'10m'", f"'{written}'"))
+    else:
+        assert load(_with("'10m'", f"'{written}'")).templates[0].ttl == timedelta(milliseconds=milliseconds)
+
+
+def test_deleting_and_upserting_again_are_words_of_a_script() -> None:
+    script = load(SUM_PXL + "pxtrace.DeleteTracepoint(name='money_sum_px')\n")
+    assert script.deletions == ("money_sum_px",)
+    assert [deployment.name for deployment in script.templates] == ["money_sum_px"]
