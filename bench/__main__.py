@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import arm_time, events, probed_call, resolve_time
+from bench import arm_time, authz, events, mask_quality, mask_speed, probed_call, resolve_time
 from bench.figure import Figure, keep, show
 
 SCRIPTS: Final[dict[str, Callable[[], list[Figure]]]] = {
@@ -18,6 +18,9 @@ SCRIPTS: Final[dict[str, Callable[[], list[Figure]]]] = {
     "events": events.measure,
     "arm": arm_time.measure,
     "resolve": resolve_time.measure,
+    "mask_quality": mask_quality.measure,
+    "mask_speed": mask_speed.measure,
+    "authz": authz.measure,
 }
 
 

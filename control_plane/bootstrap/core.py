@@ -91,5 +91,5 @@ def _add_policy(core: Core) -> None:
     book = read_roles()
     settings = core.settings
     first_issuer = settings.public_url if settings.embedded_issuer else settings.issuers[0].issuer
-    core.provision.add(PolicyService, PolicyService(core.database, core.audit, book))
+    core.provision.add(PolicyService, PolicyService(core.database, core.audit, book, core.clock))
     core.provision.add(MembershipService, MembershipService(core.database, core.audit, book, core.clock, first_issuer))

@@ -28,6 +28,8 @@ class Principal:
     display_name: str  # for people to read; never compared
     authenticated_at: datetime | None
     scopes: frozenset[str]
+    groups: frozenset[str] = frozenset()  # of the issuer; a tenant's policy says which roles they stand for there
+    context_class: str = ""  # `acr`: how strongly the issuer says it knew them
 
     @property
     def id(self) -> SubjectId:

@@ -1,21 +1,22 @@
-"""The rules of one tenant in casbin: RoleBook and members -> an immutable Snapshot that answers yes or no.
+"""The meaning of the rules: a Snapshot in casbin, by policies/model.conf. Slow, and right by definition.
 
-The only module that imports casbin (PyPI `pycasbin`). What casbin would do wrong is closed off here: the model has no
-eval() and no pattern match, every row is built from checked words (roles.py), the enforcer is never handed out, never
-switched off, never writes, and any exception is a no. `decide.py` stands in front and checks the request.
+The only module that imports casbin (PyPI `pycasbin`). `index` answers the requests; this one answers `policy explain`
+beside it, and the tests that compare the two. What casbin would do wrong is closed off here: the model has no eval()
+and no pattern match, every row is built from checked words, the enforcer is never handed out, never switched off, never
+writes, and any exception is a no.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import casbin
 
-from control_plane.policy.roles import RoleBook
+from control_plane.policy.conditions import Condition, Facts
+from control_plane.policy.index import Snapshot
+from control_plane.policy.rules import Effect, applies
 
 MODEL_FILE: Final = Path(__file__).resolve().parents[2] / "policies" / "model.conf"
 _log = logging.getLogger(__name__)
@@ -25,55 +26,43 @@ for _name in ("casbin", "casbin.policy", "casbin.enforcer", "casbin.role"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 
-@dataclass(frozen=True)
-class Ruling:
-    allowed: bool
-    rule: str  # the row that decided, "" when none matched
+class Reference:
+    """One snapshot, asked of casbin."""
 
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._tenant = snapshot.tenant
+        self._conditions: dict[str, Condition] = {}
+        self._enforcer = self._built(snapshot)
 
-@dataclass(frozen=True)
-class Snapshot:
-    """One tenant's members and rules, as of one version. Never changed: a change makes a new one."""
-
-    tenant: str
-    version: int
-    members: Mapping[str, tuple[str, ...]]  # subject -> roles held
-    _enforcer: Any
-
-    def roles_of(self, subject: str) -> tuple[str, ...]:
-        return self.members.get(subject, ())
-
-    def rule(self, subject: str, permission: str, name: str) -> Ruling:
+    def allows(self, subject: str, permission: str, name: str, facts: Facts) -> bool:
         """Ask casbin. Everything but a clean `True` is a no."""
         try:
-            allowed, row = self._enforcer.enforce_ex(subject, self.tenant, permission, name)
+            allowed = self._enforcer.enforce(subject, self._tenant, permission, name, facts)
         except Exception:  # noqa: BLE001 - whatever goes wrong in there, the answer is no
-            _log.exception("the policy of tenant %s failed on %s; answered no", self.tenant, permission)
-            return Ruling(False, "error")
-        return Ruling(allowed is True, ", ".join(row) if row else "")
+            _log.exception("the policy of tenant %s failed on %s; answered no", self._tenant, permission)
+            return False
+        return allowed is True
 
-
-def build_snapshot(tenant: str, version: int, members: Mapping[str, tuple[str, ...]], book: RoleBook) -> Snapshot:
-    """Rows of the roles that somebody holds, and no others: a smaller table is a faster one."""
-    model = casbin.Enforcer.new_model(text=MODEL_FILE.read_text(encoding="utf-8"))
-    enforcer = casbin.Enforcer(model)
-    enforcer.enable_auto_save(False)
-    held = book.closure(tuple(sorted({role for roles in members.values() for role in roles})))
-    for name in sorted(held):
-        role = book.roles[name]
+    def _built(self, snapshot: Snapshot) -> Any:
+        enforcer = casbin.Enforcer(casbin.Enforcer.new_model(text=MODEL_FILE.read_text(encoding="utf-8")))
+        enforcer.enable_auto_save(False)
+        enforcer.add_function("holds", self._holds)
         # Denies first: the first of them that matches ends casbin's walk over the rows.
-        for effect, permissions in (("deny", role.deny), ("allow", role.allow)):
-            for permission in permissions:
-                enforcer.add_policy(_role(name), tenant, permission.value, "*", effect)
-        for included in role.includes:
-            enforcer.add_grouping_policy(_role(name), _role(included), tenant)
-    for subject, roles in members.items():
-        for name in roles:
-            enforcer.add_grouping_policy(subject, _role(name), tenant)
-    if not enforcer.enabled:
-        raise RuntimeError("casbin was switched off: every request would be allowed")
-    return Snapshot(tenant, version, dict(members), enforcer)
+        for rule in sorted((*snapshot.base.rules, *snapshot.rules), key=lambda row: row.effect, reverse=True):
+            named = rule.condition.words() if rule.condition else ""
+            if rule.condition:
+                self._conditions[named] = rule.condition
+            enforcer.add_policy(rule.subject, self._tenant, rule.action, rule.name, rule.effect.value, named)
+        for role in snapshot.base.book.roles.values():
+            for included in role.includes:
+                enforcer.add_grouping_policy(f"role:{role.name}", f"role:{included}", self._tenant)
+        for subject, roles in snapshot.members.items():
+            for name in roles:
+                # No subject can look like a role: `decide` demands "<issuer>|<sub>".
+                enforcer.add_grouping_policy(subject, f"role:{name}", self._tenant)
+        if not enforcer.enabled:
+            raise RuntimeError("casbin was switched off: every request would be allowed")
+        return enforcer
 
-
-def _role(name: str) -> str:
-    return f"role:{name}"  # no subject can look like this: decide.py demands "<issuer>|<sub>"
+    def _holds(self, named: str, effect: str, facts: Facts) -> bool:
+        return applies(Effect(effect), self._conditions[named] if named else None, facts)

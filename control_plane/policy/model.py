@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from control_plane.foundation.identifiers import TenantId
 from control_plane.identity.model import Principal
+
+if TYPE_CHECKING:
+    from control_plane.policy.rules import Rule
 
 
 class Permission(StrEnum):
@@ -49,13 +54,22 @@ class Resource:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """Rules that match but speak of facts that nobody knows yet, with the one that allows if they leave it at that."""
+
+    rules: Sequence[Rule]
+
+
+@dataclass(frozen=True)
 class Grant:
     """Policy said yes to this principal, this permission, this resource, now.
 
-    Proves just that, for one call; it is not kept. Minted by `control_plane.policy.service` only.
+    Proves just that, for one call; it is not kept. Minted by `control_plane.policy.service` only. What it does not
+    prove: `terms`, the rules that wait for facts which the step learns from the body; `terms.confirm` settles them.
     """
 
     principal: Principal
     permission: Permission
     resource: Resource
     rule: str  # which rule allowed it, for the log and `policy explain`
+    terms: Terms | None = None

@@ -2,7 +2,7 @@
 
     1. the tenant and its policy version    absent             -> NotFound
     2. the snapshot of that version         not a member       -> NotFound, in the same words
-    3. decide                               no                 -> Denied: roles held, permission missing, role to ask for
+    3. decide                               no                 -> Denied: the rule, what is missing, the smallest change
     4. service accounts                     asking to review   -> Denied: a review is a person's
     5. the log                              cannot be written  -> AuditUnavailable, so no grant
 
@@ -19,35 +19,40 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditTrail, Outcome
+from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database
 from control_plane.foundation.errors import Denied, NotFound
 from control_plane.foundation.identifiers import TenantId
 from control_plane.identity.model import Principal, PrincipalKind
 from control_plane.identity.service import unsafe_operator
-from control_plane.policy.casbin_decider import Snapshot, build_snapshot
+from control_plane.policy.conditions import Facts
 from control_plane.policy.decide import PLATFORM, TENANT_PATTERN, Decision, decide
-from control_plane.policy.model import Grant, Permission, Resource
+from control_plane.policy.index import Snapshot, base_of, build_snapshot
+from control_plane.policy.model import Grant, Permission, Resource, Terms
 from control_plane.policy.roles import RoleBook
+from control_plane.policy.rules import SUPPLIED
 from control_plane.policy.tables import MemberRow, TenantRow
 
 PLATFORM_TENANT: Final = TenantId(PLATFORM)
 MAX_SNAPSHOTS: Final = 4096  # tenants kept compiled; each is some tens of KiB
+_PERSONS_ONLY: Final = frozenset({Permission.TEMPLATE_REVIEW, Permission.TRACEPOINT_APPROVE})
 _MAX_LOGGED: Final = 100  # characters of a name that nobody vouched for
 
 
 class PolicyService:
-    def __init__(self, database: Database, audit: AuditTrail, book: RoleBook) -> None:
+    def __init__(self, database: Database, audit: AuditTrail, book: RoleBook, clock: Clock) -> None:
         self._database = database
         self._audit = audit
-        self._book = book
+        self._base = base_of(book)
+        self._clock = clock
         self._snapshots: dict[str, Snapshot] = {}
 
     async def require(self, principal: Principal, permission: Permission, resource: Resource) -> Grant:
         """The proof of a yes. Raises Denied, NotFound, AuditUnavailable."""
         async with self._database.transaction() as session:
             snapshot = await self._snapshot(session, resource.tenant)
-            if snapshot is None or not snapshot.roles_of(principal.id):
+            if snapshot is None or not snapshot.roles_of(principal.id, principal.groups):
                 decision = None
                 await self._write(session, PLATFORM_TENANT, principal, permission, resource, None)
             else:
@@ -57,13 +62,13 @@ class PolicyService:
             raise no_such_tenant(resource.tenant)
         if not decision.allowed:
             _refuse(decision, permission, resource)
-        return Grant(principal, permission, resource, decision.rule)
+        return Grant(principal, permission, resource, decision.rule, Terms(decision.terms) if decision.terms else None)
 
     async def can(self, principal: Principal, permission: str, tenant: TenantId, name: str) -> Decision:
         """The same answer without asking for anything: `can-i`. Mints nothing. Raises NotFound like `require`."""
         async with self._database.transaction() as session:
             snapshot = await self._snapshot(session, tenant)
-        if snapshot is None or not snapshot.roles_of(principal.id):
+        if snapshot is None or not snapshot.roles_of(principal.id, principal.groups):
             raise no_such_tenant(tenant)
         return self._decide(snapshot, principal, permission, name)
 
@@ -83,10 +88,12 @@ class PolicyService:
         return Grant(principal, permission, resource, decision.rule)
 
     def _decide(self, snapshot: Snapshot, principal: Principal, permission: str, name: str) -> Decision:
-        decision = decide(snapshot, self._book, principal.id, permission, name)
-        if decision.allowed and principal.kind is PrincipalKind.SERVICE and permission == Permission.TEMPLATE_REVIEW:
+        facts = Facts(self._clock.now(), pending=SUPPLIED.get(permission, frozenset()))
+        decision = decide(snapshot, principal.id, permission, name, facts, principal.groups)
+        if decision.allowed and principal.kind is PrincipalKind.SERVICE and permission in _PERSONS_ONLY:
+            reason = "you are a service account; a review is a person's"
             return Decision(
-                False, "service-accounts", "you are a service account; a review is a person's", decision.roles
+                False, "service-accounts", reason, decision.roles, change="a person who may review approves it"
             )
         return decision
 
@@ -99,7 +106,7 @@ class PolicyService:
             return None
         known = self._snapshots.get(tenant)
         if known is None or known.version != version:
-            known = build_snapshot(tenant, version, await _members(session, tenant), self._book)
+            known = build_snapshot(tenant, version, await _members(session, tenant), self._base)
             if len(self._snapshots) >= MAX_SNAPSHOTS:
                 self._snapshots.pop(next(iter(self._snapshots)))
             self._snapshots[tenant] = known
@@ -159,5 +166,7 @@ def _refuse(decision: Decision, permission: Permission, resource: Resource) -> N
             "rule": decision.rule,
             "roles_held": list(decision.roles),
             "roles_that_allow": list(decision.would_allow),
+            "missing": list(decision.missing),
+            "smallest_change": decision.change,
         },
     )

@@ -13,7 +13,7 @@ from control_plane.templates.lifecycle import State
 from control_plane.templates.requirements import Requirement
 from language.diff import Change
 from language.model import Template
-from language.risk import Risk
+from language.risk import Risk, RiskClass
 from language.script import Deployment, Display
 
 
@@ -112,6 +112,7 @@ class ApprovedTemplate:
     author: SubjectId
     requirement: Requirement
     persons: Mapping[SubjectId, SubjectId] = field(default_factory=dict)  # logins that are another person's
+    risk: RiskClass | None = None  # as computed now; a rule of the policy may speak of it
 
     @property
     def required(self) -> int:

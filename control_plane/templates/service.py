@@ -206,16 +206,18 @@ class TemplateService:
             )
         requester = grant.principal.id
         persons = {requester: await self._dossiers.person(session, grant.resource.tenant, requester)}
+        template = canonical.from_bytes(row.canonical)
         return ApprovedTemplate(
             name=row.name,
             version=row.version,
-            template=canonical.from_bytes(row.canonical),
+            template=template,
             canonical=row.canonical,
             digest=row.digest,
             approvals=approvals,
             author=SubjectId(row.author),
             requirement=case.requirement,
             persons=persons,
+            risk=(await self._dossiers.risk(session, grant.resource.tenant, template)).risk_class,
         )
 
     async def _retired(

@@ -2,6 +2,7 @@
 
     1. templates.approved   Grant             -> ApprovedTemplate   or Conflict: not approved, changed since
     2. asking.asked         parameters, target, TTL                 or Invalid: what was allowed, what came
+       policy.confirm       the rules that speak of these           or Denied: the condition that fails
     3. masking.bind         ApprovedTemplate  -> MaskedPlan         or Invalid: the field without a rule
     4. fleet                who is it for                           or Conflict: no agent is there
     5. signer.seal          MaskedPlan        -> SealedSpec
@@ -36,9 +37,11 @@ from control_plane.foundation.identifiers import SubjectId, TenantId, new_id
 from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.masking.model import MaskedPlan
 from control_plane.masking.service import MaskingService
+from control_plane.policy.conditions import Facts
 from control_plane.policy.locks import Lock, active_locks, hit, locked_agents
 from control_plane.policy.model import Grant
 from control_plane.policy.roles import RoleBook
+from control_plane.policy.terms import confirm, request_facts
 from control_plane.signing.model import SealContext
 from control_plane.signing.service import Signer
 from control_plane.templates.model import ApprovedTemplate
@@ -60,6 +63,7 @@ from control_plane.tracepoints.reading import (
 from control_plane.tracepoints.table_versions import table_version
 from control_plane.tracepoints.tables import TracepointAgentRow, TracepointRow
 from language.durations import render
+from language.model import TargetSpec
 
 MAX_LIVE: Final = 500  # tracepoints of one tenant at once: each is a program, a ring and a stream of rows on every host
 
@@ -98,6 +102,7 @@ class TracepointService:
             )
             refuse_own_approval(approved, grant.principal.id)
             wanted = asked(approved, request, self._max_ttl)
+            confirm(grant, self._facts(approved, wanted.target, wanted.ttl))
             plan = await self._path.masking.bind(session, grant, approved)
             before = await live_row(session, tenant, wanted.name)
             if before is not None and before.fingerprint == wanted.fingerprint:
@@ -137,6 +142,7 @@ class TracepointService:
             refuse_own_approval(approved, grant.principal.id)
             plan = await self._path.masking.bind(session, grant, approved)
             granted = granted_ttl(ttl, caps(approved, self._max_ttl))
+            confirm(grant, self._facts(approved, target_of(row.target), granted))
             return await self._renewed(session, publications, grant, row, plan, granted)
 
     async def delete(self, grant: Grant, name: str) -> Tracepoint:
@@ -153,6 +159,12 @@ class TracepointService:
                 await session.flush()
                 await publications.retract(tenant, row.id)
             return tracepoint_of(row, await agents_of(session, row))
+
+    def _facts(self, approved: ApprovedTemplate, target: TargetSpec, ttl: timedelta) -> Facts:
+        labels, now = dict(target.labels), self._clock.now()
+        return request_facts(
+            now, ttl=ttl, labels=labels, service=target.service, template=approved.name, risk=approved.risk
+        )
 
     async def _created(
         self, session: AsyncSession, grant: Grant, approved: ApprovedTemplate, wanted: Asked

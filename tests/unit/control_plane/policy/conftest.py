@@ -45,4 +45,4 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         book = read_roles()
         membership = MembershipService(database, trail, book, clock, ISSUER)
         await membership.unsafe_create_tenant("acme", "", "alice")
-        yield World(database, trail, PolicyService(database, trail, book), membership)
+        yield World(database, trail, PolicyService(database, trail, book, clock), membership)

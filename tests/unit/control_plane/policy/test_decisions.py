@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
-from control_plane.policy.casbin_decider import build_snapshot
+from control_plane.policy.conditions import Facts
 from control_plane.policy.decide import decide
+from control_plane.policy.index import base_of, build_snapshot
 from control_plane.policy.model import Permission
 from control_plane.policy.roles import read_roles
 
 TABLE = yaml.safe_load((Path(__file__).parents[4] / "policies" / "decisions.yaml").read_text())
 BOOK = read_roles()
+BASE = base_of(BOOK)
+NOW = Facts(datetime(2026, 11, 24, 12, tzinfo=UTC))
 ALICE = "http://127.0.0.1:8440|alice"
 
 
 def answer(roles, ask, *, tenant="acme", name="*", subject=ALICE, asked_in=None):
     members = {subject: tuple(roles)} if roles and subject else {}
-    snapshot = build_snapshot(asked_in or tenant, 1, members if asked_in in {None, tenant} else {}, BOOK)
-    return decide(snapshot, BOOK, subject, ask, name)
+    snapshot = build_snapshot(asked_in or tenant, 1, members if asked_in in {None, tenant} else {}, BASE)
+    return decide(snapshot, subject, ask, name, NOW)
 
 
 @pytest.mark.parametrize("role", TABLE["allowed"])

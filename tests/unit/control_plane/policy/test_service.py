@@ -84,6 +84,8 @@ async def test_a_denial_is_data_for_programs_too(world):
         "rule": "default",
         "roles_held": ["tenant-admin"],
         "roles_that_allow": ["developer"],
+        "missing": ["role developer"],
+        "smallest_change": "an administrator of acme gives you developer",
     }
 
 

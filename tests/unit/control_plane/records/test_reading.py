@@ -19,6 +19,7 @@ from control_plane.foundation.provision import Provision
 from control_plane.http import problems
 from control_plane.policy.asking import granted
 from control_plane.policy.model import Permission
+from control_plane.policy.roles import read_roles
 from control_plane.policy.service import PolicyService
 from control_plane.records.exports import Format, RecordExports
 from control_plane.records.live import Counted, End, LiveRecords, Rows
@@ -251,13 +252,13 @@ async def test_a_stream_ends_with_the_right_to_it(intake, live, clock):
 
 
 @pytest.fixture
-async def http(records, live, exports, database, trail):
+async def http(records, live, exports, database, trail, clock):
     app = FastAPI()
     app.state.provision = Provision()
     app.state.provision.add(RecordService, records)
     app.state.provision.add(LiveRecords, live)
     app.state.provision.add(RecordExports, exports)
-    app.state.provision.add(PolicyService, PolicyService(database, trail, None))
+    app.state.provision.add(PolicyService, PolicyService(database, trail, read_roles(), clock))
     app.include_router(router)
     app.dependency_overrides[granted] = lambda: READ
     problems.install(app)
