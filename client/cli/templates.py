@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ from client.cli.context import Invocation, invocation, output_option
 from client.cli.exits import Exit
 from client.cli.output import Form, say, show, show_one
 from client.sdk import Api, ClientError
+from language import durations
+from language.errors import TemplateError
 
 COLUMNS = ("name", "version", "state", "risk", "author", "created_at", "digest")
+UNDECIDED = {"in_review", "draft"}
+LOOK_SECONDS = 1.0  # between two looks; a reviewer takes minutes
 SHORT_DIGEST = 19  # "sha256:" and 12 characters: enough to tell versions apart on a screen
 
 
@@ -38,12 +43,22 @@ def lint(call: Invocation, file: str) -> None:
 @template.command()
 @click.argument("file", type=click.Path(allow_dash=True))
 @click.option("-m", "--message", default="", help="What a reviewer should know.")
+@click.option("--draft", is_flag=True, help="Keep it without asking anybody for a review.")
+@click.option("--wait", is_flag=True, help="Until it is decided: 0 approved, 3 refused or lapsed, 5 not within --for.")
+@click.option("--for", "patience", default="1h", show_default=True, help="How long to wait.")
+@click.option("--idempotency-key", "key", default="", help="Asked again with the same key, nothing happens twice.")
 @output_option
 @invocation
-def submit(call: Invocation, file: str, message: str) -> None:
+def submit(call: Invocation, file: str, message: str, draft: bool, wait: bool, patience: str, key: str) -> None:
     """Hand in a YAML or PxL file for review."""
-    submitted = call.api().submit(read_source(file), message=message)
+    api = call.api()
+    submitted = api.submit(read_source(file), message=message, draft=draft, key=key)
+    if wait:
+        submitted["templates"] = [_decided(api, found, patience) for found in submitted["templates"]]
     show(submitted["templates"], call.form, COLUMNS)
+    if wait and any(found["state"] != "approved" for found in submitted["templates"]):
+        waiting = any(found["state"] in UNDECIDED for found in submitted["templates"])
+        sys.exit(Exit.WAITING_FOR_APPROVAL if waiting else Exit.DENIED)
     for found in submitted["templates"]:
         if found["state"] == "in_review":
             say(f"waiting for a reviewer: probegate template review {found['name']}")
@@ -200,6 +215,20 @@ def waits_for_approval(name: str, version: int, digest: str) -> None:
     say(f"template {name} version {version} ({digest[:SHORT_DIGEST]}…) is not approved yet.")
     say(f"a reviewer runs: probegate template review {name}")
     sys.exit(Exit.WAITING_FOR_APPROVAL)
+
+
+def _decided(api: Api, found: dict[str, Any], patience: str) -> dict[str, Any]:
+    """The version once nobody has to decide it any more, or as it is when patience ends."""
+    try:
+        ends = time.monotonic() + durations.parse(patience).total_seconds()
+    except TemplateError as problem:
+        raise click.UsageError(f"--for: {problem}") from problem
+    if found["state"] in UNDECIDED:
+        say(f"waiting for a reviewer: probegate template review {found['name']}")
+    while found["state"] in UNDECIDED and time.monotonic() < ends:
+        time.sleep(LOOK_SECONDS)
+        found = api.version(found["name"], int(found["version"]))
+    return found
 
 
 def _version(api: Api, name: str, version: int | None) -> dict[str, Any]:

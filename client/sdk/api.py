@@ -57,9 +57,12 @@ class Api:
 
     # --- templates --------------------------------------------------------------------------------------------------
 
-    def submit(self, source: str, *, message: str = "", validate_only: bool = False) -> Json:
-        body = {"source": source, "message": message, "validate_only": validate_only}
-        return self._object("POST", self._path("templates"), body)
+    def submit(
+        self, source: str, *, message: str = "", validate_only: bool = False, draft: bool = False, key: str = ""
+    ) -> Json:
+        """`key` is an Idempotency-Key: asked again with it, nothing happens twice."""
+        body = {"source": source, "message": message, "validate_only": validate_only, "draft": draft}
+        return self._object("POST", self._path("templates"), body, key=key)
 
     def templates(self, state: str = "") -> list[Json]:
         return self._items(self._path("templates"), {"state": state} if state else {})
@@ -203,9 +206,12 @@ class Api:
         self._credentials.put(fresh, activate=False)
         return fresh
 
-    def _object(self, method: str, path: str, body: object = None, query: Mapping[str, Any] | None = None) -> Json:
+    def _object(
+        self, method: str, path: str, body: object = None, query: Mapping[str, Any] | None = None, key: str = ""
+    ) -> Json:
+        headers = self._headers() | ({"idempotency-key": key} if key else {})
         try:
-            response = self._http.request(method, path, json=body, params=dict(query or {}), headers=self._headers())
+            response = self._http.request(method, path, json=body, params=dict(query or {}), headers=headers)
         except httpx.HTTPError as problem:
             server = self._credentials.current().server
             raise Unreachable(f"no answer from {server}: {problem}. Is the control plane running there?") from problem

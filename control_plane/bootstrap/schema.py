@@ -14,6 +14,7 @@ from sqlalchemy import Connection, inspect, text
 # Importing a step's tables puts them on Base.
 import control_plane.audit.tables
 import control_plane.delivery.tables
+import control_plane.foundation.idempotency
 import control_plane.identity.issuer.tables
 import control_plane.identity.tables
 import control_plane.masking.tables

@@ -27,6 +27,7 @@ from control_plane.delivery.server import GatewayServer
 from control_plane.delivery.service import Fleet
 from control_plane.delivery.session import Exchange
 from control_plane.delivery.switchboard import Switchboard
+from control_plane.foundation.idempotency import Idempotency
 from control_plane.http.app import create_app
 from control_plane.identity.issuer import routes as issuer_routes
 from control_plane.masking import routes as masking_routes
@@ -159,6 +160,7 @@ def _add_templates(core: Core) -> None:
     review = Review(read_approvals(), MemberReviewers(book, core.clock), PackMasks(platform))
     service = TemplateService(core.database, core.audit, core.clock, review)
     core.provision.add(TemplateService, service)
+    core.provision.add(Idempotency, Idempotency(core.database, core.clock))
     core.provision.add(ApprovalRules, ApprovalRules(core.database, core.audit, core.clock, book))
     core.provision.add(PersonLinks, PersonLinks(core.database, core.audit, core.clock))
     core.provision.add(LockService, LockService(core.database, core.audit, core.clock))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Header
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.foundation.errors import Invalid
+from control_plane.foundation.idempotency import Idempotency
 from control_plane.foundation.provision import provided
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.locks import MAX_REASON, MAX_VALUE, Lock, LockKind, LockService
@@ -20,6 +21,9 @@ from language.errors import TemplateError
 router = APIRouter(tags=["locks"])
 Service = Annotated[LockService, Depends(provided(LockService))]
 Members = Annotated[MembershipService, Depends(provided(MembershipService))]
+
+Once = Annotated[Idempotency, Depends(provided(Idempotency))]
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 
 
 class LockIn(BaseModel):
@@ -69,14 +73,20 @@ async def list_locks(grant: Granted, service: Service) -> LocksOut:
 
 @router.post("/v1/tenants/{tenant}/locks", status_code=201)
 @requires(Permission.LOCK_WRITE)
-async def lock(grant: Granted, body: LockIn, service: Service, members: Members) -> LockOut:
+async def lock(
+    grant: Granted, body: LockIn, service: Service, members: Members, once: Once, key: IdempotencyKey = None
+) -> LockOut:
     """Nothing of it can be asked for from now on, and what runs of it is taken back within seconds."""
     try:
         ttl = None if body.ttl is None else durations.parse(body.ttl)
     except TemplateError as error:
         raise Invalid(f"ttl: {error}") from error
     value = members.complete(body.value) if body.kind is LockKind.USER else body.value
-    return LockOut.of(await service.lock(grant, body.kind, value, body.reason, ttl))
+
+    async def locked() -> LockOut:
+        return LockOut.of(await service.lock(grant, body.kind, value, body.reason, ttl))
+
+    return await once.once(grant.resource.tenant, grant.principal.id, key, body, LockOut, locked)
 
 
 @router.delete("/v1/tenants/{tenant}/locks/{lock}")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from control_plane.foundation.idempotency import Idempotency
 from control_plane.foundation.provision import provided
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.model import Permission
@@ -31,6 +32,8 @@ router = APIRouter(tags=["templates"])
 Service = Annotated[TemplateService, Depends(provided(TemplateService))]
 Reading = Annotated[TemplateReading, Depends(provided(TemplateReading))]
 Version = Annotated[int, Path(ge=1, le=MAX_VERSION)]
+Once = Annotated[Idempotency, Depends(provided(Idempotency))]
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=200)]
 
 
@@ -247,13 +250,19 @@ async def submit(
     body: SubmitTemplate,
     service: Service,
     response: Response,
+    once: Once,
     validate_only: Annotated[bool, Query()] = False,
+    key: IdempotencyKey = None,
 ) -> SubmittedOut:
     """Hand in a text for review. The same text again answers with the version that stands there already."""
     if validate_only or body.validate_only:
         response.status_code = 200
         return _checked(service.lint(body.source))
-    return _submitted(await service.submit(grant, body.source, body.message, draft=body.draft))
+
+    async def submitted() -> SubmittedOut:
+        return _submitted(await service.submit(grant, body.source, body.message, draft=body.draft))
+
+    return await once.once(grant.resource.tenant, grant.principal.id, key, body, SubmittedOut, submitted)
 
 
 @router.get("/v1/tenants/{tenant}/templates")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Header, Query
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from control_plane.foundation.errors import Invalid
+from control_plane.foundation.idempotency import Idempotency
 from control_plane.foundation.provision import provided
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.model import Permission
@@ -23,6 +24,8 @@ from language.model import TargetSpec
 router = APIRouter(tags=["tracepoints"])
 Service = Annotated[TracepointService, Depends(provided(TracepointService))]
 Reading = Annotated[TracepointReading, Depends(provided(TracepointReading))]
+Once = Annotated[Idempotency, Depends(provided(Idempotency))]
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 _Word = Annotated[str, Field(min_length=1, max_length=4096)]
 _Ttl = Annotated[str | None, Field(max_length=40, description="Like 10m, 90s or 1h30m; within the caps.")]
 
@@ -169,7 +172,9 @@ class TracepointsOut(BaseModel):
 
 @router.post("/v1/tenants/{tenant}/tracepoints", status_code=201)
 @requires(Permission.TRACEPOINT_REQUEST)
-async def request(grant: Granted, body: RequestTracepointIn, service: Service) -> TracepointOut:
+async def request(
+    grant: Granted, body: RequestTracepointIn, service: Service, once: Once, key: IdempotencyKey = None
+) -> TracepointOut:
     """Run an approved template. The same name and content again renews its TTL, other content takes its place."""
     wanted = RequestTracepoint(
         template=body.template,
@@ -180,7 +185,11 @@ async def request(grant: Granted, body: RequestTracepointIn, service: Service) -
         target=body.target.spec(),
         ttl=_duration(body.ttl),
     )
-    return TracepointOut.of(await service.request(grant, wanted))
+
+    async def requested() -> TracepointOut:
+        return TracepointOut.of(await service.request(grant, wanted))
+
+    return await once.once(grant.resource.tenant, grant.principal.id, key, body, TracepointOut, requested)
 
 
 @router.get("/v1/tenants/{tenant}/tracepoints")

@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from control_plane.foundation.clock import ManualClock
+from control_plane.foundation.database import Database
+from control_plane.foundation.idempotency import Idempotency
 from control_plane.foundation.provision import Provision
 from control_plane.templates.plan import plan
 from control_plane.templates.reading import TemplateReading
@@ -18,10 +21,13 @@ BOB = {"x-by": "bob"}
 
 
 @pytest.fixture
-async def client(service: TemplateService, reading: TemplateReading) -> AsyncIterator[httpx.AsyncClient]:
+async def client(
+    service: TemplateService, reading: TemplateReading, database: Database, clock: ManualClock
+) -> AsyncIterator[httpx.AsyncClient]:
     provision = Provision()
     provision.add(TemplateService, service)
     provision.add(TemplateReading, reading)
+    provision.add(Idempotency, Idempotency(database, clock))
     async with asking(provision, router) as opened:
         yield opened
 
@@ -137,3 +143,24 @@ def test_the_plan_says_everything_that_is_approved() -> None:
         "above 1% of one core",
     ):
         assert part in text
+
+
+async def test_a_retry_with_its_key_gets_the_same_answer(client: httpx.AsyncClient) -> None:
+    headers = {"idempotency-key": "ci-run-4711"}
+    first = await client.post("/templates", json={"source": SUM_YAML}, headers=headers)
+    await client.post("/templates/money-sum/versions/1/withdraw", json={})
+    again = await client.post("/templates", json={"source": SUM_YAML}, headers=headers)
+    assert (again.status_code, again.json()) == (201, first.json())
+    other = await client.post("/templates", json={"source": SUM_PXL}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_a_review_of_a_version_that_moved_on_is_412(client: httpx.AsyncClient) -> None:
+    [template] = (await submitted(client))["templates"]
+    shown = await client.get("/templates/money-sum/versions/1")
+    body = {"digest": template["digest"]}
+    stale = {**BOB, "if-match": '"0000"'}
+    refused = await client.post("/templates/money-sum/versions/1/approve", json=body, headers=stale)
+    assert (refused.status_code, refused.json()["code"]) == (412, "stale")
+    fresh = {**BOB, "if-match": shown.headers["etag"]}
+    assert (await client.post("/templates/money-sum/versions/1/approve", json=body, headers=fresh)).status_code == 200

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from wire.v1 import gateway_pb2
 
+from control_plane.foundation.idempotency import Idempotency
 from control_plane.foundation.provision import Provision
 from control_plane.tracepoints.reading import TracepointReading
 from control_plane.tracepoints.routes import router
@@ -19,6 +20,7 @@ CAROL = {"x-by": "carol"}
 async def client(world) -> AsyncIterator[httpx.AsyncClient]:
     provision = Provision()
     provision.add(TracepointService, world.service)
+    provision.add(Idempotency, Idempotency(world.database, world.clock))
     provision.add(TracepointReading, world.reading)
     async with asking(provision, router) as opened:
         opened.headers.update(CAROL)
