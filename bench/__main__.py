@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import arm_time, authz, events, mask_quality, mask_speed, probed_call, resolve_time
+from bench import arm_time, attach_time, authz, events, mask_quality, mask_speed, probed_call, resolve_time, whole_path
 from bench.figure import Figure, keep, show
 
 SCRIPTS: Final[dict[str, Callable[[], list[Figure]]]] = {
@@ -17,7 +17,9 @@ SCRIPTS: Final[dict[str, Callable[[], list[Figure]]]] = {
     "probed_call_go": probed_call.measure_go,
     "events": events.measure,
     "arm": arm_time.measure,
+    "attach": attach_time.measure,
     "resolve": resolve_time.measure,
+    "whole_path": whole_path.measure,
     "mask_quality": mask_quality.measure,
     "mask_speed": mask_speed.measure,
     "authz": authz.measure,

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from bench import workload
 from bench.workload import CAPTURED, Workload
 
 NAME: Final = "bpftrace"
@@ -35,6 +36,7 @@ class Bpftrace:
         self._command.append(f'{probe} {{ printf("%d %d %d %s\\n", {fields}); }}')
         self.arm_seconds = 0.0
         self.delivered = 0
+        self.cpu_seconds = 0.0  # of the whole process, its start included
 
     def __enter__(self) -> Self:
         start = time.perf_counter()
@@ -60,6 +62,7 @@ class Bpftrace:
         assert not self.delivered or any(line.endswith(expected) for line in lines), "bpftrace read something else"
 
     def _end(self) -> None:
+        self.cpu_seconds = workload.cpu_seconds(self._child.pid)
         self._child.send_signal(signal.SIGINT)
         try:
             self._child.wait(STOP_SECONDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,8 @@ from agents.processes.proc import ProcFs
 from agents.runtime.features import probe_kernel
 from agents.runtime.model import ArmRequest
 from agents.runtime.service import arm
+from agents.stages.accounting import account
+from agents.stages.probe import DRAIN
 from bench.figure import ROOT
 from bench.workload import CAPTURED, Workload
 from language import expressions
@@ -29,7 +30,7 @@ CAPTURES: Final = ("id", "units", "cents", "customer")  # the arguments' names i
 LIMITS: Final = LimitSpec(
     ttl=timedelta(minutes=10), max_events_per_second=2_000_000_000, max_hits=1 << 40, max_string=64
 )
-DRAIN: Final = 1 << 16
+FULL_BATCH: Final = DRAIN // 2  # smaller ones are dominated by what a batch costs, however little there is to do
 PAUSE_SECONDS: Final = 0.002  # between two looks into an empty ring
 _SETTLE_SECONDS: Final = 0.02
 
@@ -38,17 +39,13 @@ def resolve(binary: Path, function: str, cache: Path = CACHE) -> ResolvedProbe:
     return Binaries(cache).resolve(str(binary), function, At.ENTRY, None)
 
 
-Resolver = Callable[[Path, str], ResolvedProbe]
-
-
 class Probegate:
     """Traces `function` of the workload from when its context is entered; a thread turns records into Arrow columns.
 
     After it: `delivered` rows, `lost` hits. Calls of `Workload.probed` (id -1) are counted too: see `count_from_here`.
     """
 
-    def __init__(self, workload: Workload, function: str, resolver: Resolver = resolve) -> None:
-        self._resolve = resolver
+    def __init__(self, workload: Workload, function: str) -> None:
         self._workload = workload
         self._function = function
         self._kernel = probe_kernel()
@@ -58,13 +55,14 @@ class Probegate:
         self._before = (0, 0)
         self.arm_seconds = 0.0
         self.delivered = 0
-        self.lost = 0
+        self.hits = self.lost = 0
+        self.batch_costs: list[float] = []  # us of CPU an event, drain and decode together, one for each full batch
 
     def __enter__(self) -> Self:
         process = ProcFs().find(self._workload.pid)
         assert process is not None
         start = time.perf_counter()
-        resolved = self._resolve(self._workload.binary, self._function)
+        resolved = resolve(self._workload.binary, self._function)
         captures = tuple(CaptureRequest(name, expressions.parse(name)) for name in CAPTURES)
         request = CompileRequest(At.ENTRY, None, captures, LIMITS)
         self._program = compile_probe(resolved, request, sleepable=self._kernel.sleepable)
@@ -92,9 +90,16 @@ class Probegate:
         self._reader.join()
         rows, hits = self._counts()
         self.delivered = rows - self._before[0]
-        self.lost = hits - self._before[1] - self.delivered
+        self.hits = hits - self._before[1]
+        self.lost = self.hits - self.delivered
+        assert self.balanced(), "hits are not the sum of their outcomes"
         self._probe.close()
         assert self._last in {None, CAPTURED}, f"captured {self._last}: a fast tracer that is wrong is worth nothing"
+
+    def balanced(self) -> bool:
+        """Whether every hit up to now has its outcome, once nothing fires and the ring is empty."""
+        counters, drained = self._probe.counters(), self._rows
+        return account(counters, drained, {}, self._probe.in_flight()).adds_up
 
     def _counts(self) -> tuple[int, int]:
         return self._rows, self._probe.counters()[Counter.HITS]
@@ -102,10 +107,13 @@ class Probegate:
     def _read(self) -> None:
         while True:
             ending = self._stop.is_set()  # looked at before the ring: what came until then is taken
+            start = time.thread_time_ns()
             records = self._probe.drain(DRAIN)
             if len(records):
                 columns = decode(self._program.layout, records, self._offset, None).columns
                 self._rows += columns.num_rows
+                if len(records) >= FULL_BATCH:
+                    self.batch_costs.append((time.thread_time_ns() - start) / 1e3 / len(records))
                 self._last = tuple(columns.column(name)[-1].as_py() for name in CAPTURES[1:])
             elif ending:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -25,6 +26,17 @@ def c_program(*, branch_targets: bool = True) -> Path:
 
 def go_program() -> Path:
     return build_go(PROGRAMS / "calls_go")
+
+
+def many_functions() -> Path:
+    """A thousand functions; the last one is called."""
+    return build_c(PROGRAMS / "many.c", "-O2", "-fcf-protection=full")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process up to now, its threads included (proc_pid_stat(5), fields 14 and 15)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Workload:
