@@ -25,11 +25,13 @@ from agents.processes.model import NoProcess
 from agents.processes.service import choose
 from agents.stages.accounting import Accounting
 from agents.stages.binding import refuse_denied
+from agents.stages.forecast import MAX_DROPPED, MAX_TEMPLATE, forecast
 from agents.stages.functions import MAX_FUNCTIONS, FunctionLister, as_json
 from agents.stages.service import Prober
 from agents.supervisor.life import Ended, Life, Reports
 from agents.supervisor.lifecycle import FOR_GOOD, EndReason, Event, after
 from agents.uplink.model import QuestionRefused
+from language.errors import TemplateError
 from language.model import TargetSpec
 
 MAX_PROBES: Final = 64  # alive on one host: each has a ring of some MiB and a thread
@@ -138,6 +140,24 @@ class Supervisor:
             raise QuestionRefused(f"the pattern is longer than {MAX_PATTERN} characters")
         bounded = min(limit or MAX_FUNCTIONS, MAX_FUNCTIONS)
         return await asyncio.to_thread(self._list_functions, service, pattern or None, bounded)
+
+    async def explain(self, question: gateway_pb2.ExplainQuestion) -> str:
+        if len(question.template) > MAX_TEMPLATE or len(question.dropped) > MAX_DROPPED:
+            raise QuestionRefused(f"a template has at most {MAX_TEMPLATE} bytes and {MAX_DROPPED} dropped columns")
+        try:
+            found = await asyncio.to_thread(
+                forecast,
+                self._prober,
+                question.template,
+                question.service or None,
+                tuple(question.pids),
+                frozenset(question.dropped),
+            )
+        except (NoProcess, Unresolved, Refused) as error:
+            raise QuestionRefused(f"{error.reason}: {error.detail}") from error
+        except TemplateError as error:
+            raise QuestionRefused(f"the template cannot be used here: {error}") from error
+        return json.dumps(found)
 
     # --- inside ----------------------------------------------------------------------------------------------
 

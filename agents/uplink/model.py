@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
 
-from wire.v1 import records_pb2
+from wire.v1 import gateway_pb2, records_pb2
 
 MAX_LEASE: Final = timedelta(minutes=10)  # a gateway cannot promise away the agent's own dead-man switch
 MIN_LEASE: Final = timedelta(seconds=1)
@@ -49,6 +49,10 @@ class Handler(Protocol):
 
     async def functions(self, service: str, pattern: str, limit: int) -> str:
         """JSON for the person who asked. Raises QuestionRefused."""
+        ...
+
+    async def explain(self, question: gateway_pb2.ExplainQuestion) -> str:
+        """JSON for a reviewer: what a template would do here. Raises QuestionRefused."""
         ...
 
 

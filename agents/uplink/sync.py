@@ -145,6 +145,8 @@ class SyncStream:
                 tasks.create_task(self._handler.reconciled(dict(message.reconcile.desired)))
             case "functions":
                 tasks.create_task(self._answer(message.functions))
+            case "explain":
+                tasks.create_task(self._explain(message.explain))
             case other:
                 _LOG.warning("the gateway sent %s, which this agent does not know: update the agent", other)
 
@@ -159,6 +161,17 @@ class SyncStream:
     def _renew(self, sent_at: int) -> None:
         if self._lease is not None:
             self._handler.leased(sent_at + int(self._lease.total_seconds() * 1e9))
+
+    async def _explain(self, question: gateway_pb2.ExplainQuestion) -> None:
+        answer = gateway_pb2.ExplainAnswer(question_id=question.question_id)
+        try:
+            async with self._questions, asyncio.timeout(QUESTION_SECONDS):
+                answer.json = await self._handler.explain(question)
+        except QuestionRefused as error:
+            answer.problem = str(error)
+        except TimeoutError:
+            answer.problem = f"no answer within {QUESTION_SECONDS:.0f} s; the executable is being indexed, ask again"
+        self._outbox.put(gateway_pb2.AgentMessage(explain=answer))
 
     async def _answer(self, question: gateway_pb2.FunctionsQuestion) -> None:
         answer = gateway_pb2.FunctionsAnswer(question_id=question.question_id)

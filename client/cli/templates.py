@@ -12,6 +12,7 @@ import click
 from client.cli.context import Invocation, invocation, output_option
 from client.cli.exits import Exit
 from client.cli.output import Form, say, show, show_one
+from client.cli.review_page import print_page
 from client.sdk import Api, ClientError
 from language import durations
 from language.errors import TemplateError
@@ -105,28 +106,19 @@ def diff(call: Invocation, name: str, start: int | None, end: int | None) -> Non
 @template.command()
 @click.argument("name")
 @click.option("--version", type=int, help="This version (default: the newest).")
+@click.option("--service", default="", help="Forecast it for this service (default: the template's own target).")
 @output_option
 @invocation
-def review(call: Invocation, name: str, version: int | None) -> None:
+def review(call: Invocation, name: str, version: int | None, service: str) -> None:
     """Everything a reviewer decides by, and the command that approves just that."""
     api = call.api()
     found = _version(api, name, version)
+    page = api.review_page(name, int(found["version"]), service)
     if call.form is not Form.TABLE:
-        show_one(found, call.form)
+        show_one(found | page, call.form)
         return
-    print(f"template  {found['name']}, version {found['version']}, {found['state']}")
-    print(f"digest    {found['digest']}")
-    print(f"author    {found['author']}")
-    if found.get("message"):
-        print(f"says      {found['message']}")
-    print("\n" + "\n".join(found["plan"]))
     changes = api.diff(name, None, int(found["version"]))["changes"]
-    if changes:
-        print("\nchanged since the last approved version")
-        show(changes, Form.TABLE, ("path", "before", "after"))
-    if found["reviews"]:
-        print("\nreviews")
-        show(found["reviews"], Form.TABLE)
+    print_page(found, page, changes)
     if found["state"] == "in_review":
         say(f"\napprove: probegate template approve {name} --digest {found['digest']}")
         say(f"refuse:  probegate template deny {name} --reason 'WHY'")

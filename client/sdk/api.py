@@ -77,6 +77,11 @@ class Api:
         between = {key: value for key, value in (("from", start), ("to", end)) if value is not None}
         return self._object("GET", self._path("templates", name, "diff"), query=between)
 
+    def review_page(self, name: str, version: int, service: str = "") -> Json:
+        """Fields with type, rule and class; forecasts of the agents; who could run it and read it."""
+        query = {"service": service} if service else {}
+        return self._object("GET", self._path("templates", name, "versions", version, "review"), query=query)
+
     def approve(self, name: str, version: int, digest: str, comment: str = "") -> Json:
         body = {"digest": digest, "comment": comment}
         return self._object("POST", self._path("templates", name, "versions", version, "approve"), body)
@@ -167,6 +172,37 @@ class Api:
         return self._object(
             "GET", self._path("policy", "can-i"), query={"permission": permission, "resource": resource}
         )
+
+    def policy(self) -> Json:
+        return self._object("GET", self._path("policy"))
+
+    def policy_versions(self) -> list[Json]:
+        return self._items(self._path("policy", "versions"), {})
+
+    def policy_plan(self, source: str) -> Json:
+        return self._object("POST", self._path("policy", "plan"), {"source": source})
+
+    def policy_apply(self, source: str, message: str = "") -> Json:
+        return self._object("PUT", self._path("policy"), {"source": source, "message": message})
+
+    def policy_approve(self, version: int, digest: str) -> Json:
+        return self._object("POST", self._path("policy", "versions", version, "approve"), {"digest": digest})
+
+    def policy_reject(self, version: int) -> Json:
+        return self._object("POST", self._path("policy", "versions", version, "reject"))
+
+    def policy_rollback(self, version: int) -> Json:
+        return self._object("POST", self._path("policy", "versions", version, "rollback"))
+
+    def policy_explain(self, subject: str, permission: str, resource: str) -> Json:
+        query = {"subject": subject, "permission": permission, "resource": resource}
+        return self._object("GET", self._path("policy", "explain"), query=query)
+
+    def who_can(self, permission: str, resource: str) -> list[Json]:
+        return self._items(self._path("policy", "who-can"), {"permission": permission, "resource": resource})
+
+    def policy_simulate(self, source: str) -> Json:
+        return self._object("POST", self._path("policy", "simulate"), {"source": source})
 
     def members(self) -> list[Json]:
         return self._items(self._path("members"), {})

@@ -34,7 +34,7 @@ from control_plane.masking import routes as masking_routes
 from control_plane.masking.bound import PackMasks
 from control_plane.masking.key_wrapping import KeyWrapper, load_or_make_wrapping_key
 from control_plane.masking.service import MaskingService
-from control_plane.policy import lock_routes
+from control_plane.policy import change_routes, lock_routes
 from control_plane.policy import routes as policy_routes
 from control_plane.policy.locks import LockService
 from control_plane.policy.roles import read_roles
@@ -57,10 +57,12 @@ from control_plane.templates.requirements import read_approvals
 from control_plane.templates.reviewers import MemberReviewers
 from control_plane.templates.service import TemplateService
 from control_plane.templates.upkeep import keep_lapsing
+from control_plane.tracepoints import reviewing_routes
 from control_plane.tracepoints import routes as tracepoints_routes
 from control_plane.tracepoints.enforcement import Enforcement, LockedAgents
 from control_plane.tracepoints.reading import TracepointReading
 from control_plane.tracepoints.reports import AgentReports
+from control_plane.tracepoints.reviewing import Reviewing
 from control_plane.tracepoints.service import Path, TracepointService
 from control_plane.tracepoints.upkeep import Upkeep
 from language.masking_rules import load_rules
@@ -140,12 +142,14 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
 def _routers(settings: Settings) -> list[APIRouter]:
     routers = [
         policy_routes.router,
+        change_routes.router,
         lock_routes.router,
         governing_routes.router,
         templates_routes.router,
         masking_routes.router,
         delivery_routes.router,
         tracepoints_routes.router,
+        reviewing_routes.router,
         records_routes.router,
         audit_routes.router,
     ]
@@ -189,6 +193,8 @@ def _add_tracepoints(core: Core, signer: Signer, store: RedisStore, wrapper: Key
     service = TracepointService(core.database, core.audit, core.clock, path, core.settings.max_ttl)
     core.provision.add(TracepointService, service)
     core.provision.add(TracepointReading, TracepointReading(core.database))
+    masks = PackMasks(load_rules(PLATFORM_RULES.read_text(encoding="utf-8")))
+    core.provision.add(Reviewing, Reviewing(core.database, masks, core.provision.get(Fleet), read_roles()))
 
 
 def _add_records(core: Core) -> RecordIntake:

@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from wire.v1 import gateway_pb2
 
 from control_plane.delivery import function_answers
 from control_plane.delivery.function_answers import FoundFunction, FunctionsOf
@@ -28,6 +29,7 @@ from control_plane.policy.model import Grant
 
 ACTIVE: Final = timedelta(minutes=2)  # seen within it; a connected agent is seen four times a minute
 ANSWER: Final = timedelta(seconds=35)  # an agent gives itself 30 to index a big executable for the first time
+MAX_FORECASTS: Final = 10  # agents; a reviewer reads no more, and the others run the same executables
 MAX_ASKED: Final = 50  # agents in one question; the same service has the same functions on the others
 MAX_FUNCTIONS: Final = 1000  # of one agent in one answer
 MAX_REASONS: Final = 1000  # characters of all problems together
@@ -130,6 +132,25 @@ class Fleet:
                 f"no agent could list functions of {service!r}: {reasons[:MAX_REASONS]}", code="no_functions"
             )
         return FoundFunctions(function_answers.merge(answers)[:limit], problems)
+
+    async def forecasts(
+        self, tenant: TenantId, question: gateway_pb2.ExplainQuestion
+    ) -> tuple[tuple[AgentId, str, str], ...]:
+        """What each connected agent says that a template would do there: agent, JSON, or a problem."""
+        lines = self._switchboard.lines(tenant)[:MAX_FORECASTS]
+        return tuple(await asyncio.gather(*(_explained(line, question) for line in lines)))
+
+
+async def _explained(line: Line, question: gateway_pb2.ExplainQuestion) -> tuple[AgentId, str, str]:
+    agent = line.known.agent
+    try:
+        async with asyncio.timeout(ANSWER.total_seconds()):
+            answer = await line.ask_explain(question)
+    except TimeoutError:
+        return agent, "", f"no answer within {ANSWER.total_seconds():.0f} s"
+    except (TooMany, DependencyUnavailable) as error:
+        return agent, "", error.detail
+    return agent, answer.json, answer.problem
 
 
 async def _ask(line: Line, service: str, pattern: str, limit: int) -> FunctionsOf:

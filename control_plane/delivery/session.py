@@ -119,6 +119,21 @@ class Session:
         finally:
             del self._questions[name]
 
+    async def ask_explain(self, question: gateway_pb2.ExplainQuestion) -> Answer:
+        if len(self._questions) >= MAX_QUESTIONS:
+            raise TooMany("this agent is still answering earlier questions: try again")
+        name = str(next(self._numbers))
+        asked = gateway_pb2.ExplainQuestion()
+        asked.CopyFrom(question)
+        asked.question_id = name
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._questions[name] = answer
+        try:
+            self._out.put(f"question {name}", gateway_pb2.ServerMessage(explain=asked))
+            return await answer
+        finally:
+            del self._questions[name]
+
     # --- out -------------------------------------------------------------------------------------------------
 
     async def _send(self) -> None:
@@ -229,6 +244,8 @@ class Session:
                     await self._report(message.status)
                 case "functions":
                     self._answered(message.functions)
+                case "explain":
+                    self._answered(message.explain)
                 case other:
                     raise Invalid(f"{other or 'an empty message'} cannot come here")
 
@@ -253,7 +270,7 @@ class Session:
                 self._has.pop(report.tracepoint_id, None)
         await uninterrupted(self._with.statuses.report(self._known.tenant, self._known.agent, report))
 
-    def _answered(self, came: gateway_pb2.FunctionsAnswer) -> None:
+    def _answered(self, came: gateway_pb2.FunctionsAnswer | gateway_pb2.ExplainAnswer) -> None:
         question = self._questions.get(came.question_id)
         if question is not None and not question.done():
             question.set_result(Answer(came.json, came.problem[:MAX_DETAIL]))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from wire.v1 import gateway_pb2
+
 from control_plane.delivery.identification import KnownAgent
 from control_plane.foundation.identifiers import AgentId, TenantId
 
@@ -29,6 +31,10 @@ class Line(Protocol):
 
     async def ask_functions(self, service: str, pattern: str, limit: int) -> Answer:
         """Raises TooMany. Does not end by itself: the caller bounds the time."""
+        ...
+
+    async def ask_explain(self, question: gateway_pb2.ExplainQuestion) -> Answer:
+        """What a template would do there. Raises TooMany; the caller bounds the time."""
         ...
 
     def hang_up(self, why: str) -> None: ...

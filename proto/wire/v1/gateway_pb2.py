@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from wire.v1 import records_pb2 as wire_dot_v1_dot_records__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15wire/v1/gateway.proto\x12\x07wire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15wire/v1/records.proto\"B\n\rEnrollRequest\x12\x12\n\njoin_token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\x10\n\x08hostname\x18\x03 \x01(\t\"\x1b\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"\xb1\x01\n\x0e\x45nrollResponse\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\n\n\x02\x63\x61\x18\x04 \x01(\x0c\x12+\n\tspec_keys\x18\x05 \x03(\x0b\x32\x18.wire.v1.VerificationKey\x12/\n\x0brenew_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x0fVerificationKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x64\x32\x35\x35\x31\x39\x18\x02 \x01(\x0c\"\xf1\x01\n\x0c\x41gentMessage\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x0e.wire.v1.HelloH\x00\x12\x1b\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x0c.wire.v1.AckH\x00\x12\x1d\n\x04nack\x18\x03 \x01(\x0b\x32\r.wire.v1.NackH\x00\x12!\n\x06status\x18\x04 \x01(\x0b\x32\x0f.wire.v1.StatusH\x00\x12\'\n\theartbeat\x18\x05 \x01(\x0b\x32\x12.wire.v1.HeartbeatH\x00\x12-\n\tfunctions\x18\x06 \x01(\x0b\x32\x18.wire.v1.FunctionsAnswerH\x00\x42\t\n\x07message\"\x9e\x01\n\x05Hello\x12\x15\n\ragent_version\x18\x01 \x01(\t\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x0e\n\x06kernel\x18\x03 \x01(\t\x12,\n\x07running\x18\x04 \x03(\x0b\x32\x1b.wire.v1.Hello.RunningEntry\x1a.\n\x0cRunningEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"<\n\x03\x41\x63k\x12\x15\n\rtracepoint_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05nonce\x18\x03 \x01(\t\"]\n\x04Nack\x12\x15\n\rtracepoint_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05nonce\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"\xe0\x01\n\x06Status\x12\x15\n\rtracepoint_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x1d\n\x05state\x18\x03 \x01(\x0e\x32\x0e.wire.v1.State\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\r\n\x05sites\x18\x05 \x01(\r\x12\x11\n\tprocesses\x18\x06 \x01(\r\x12\'\n\naccounting\x18\x07 \x01(\x0b\x32\x13.wire.v1.Accounting\x12\x12\n\nend_reason\x18\x08 \x01(\t\x12\r\n\x05\x65vent\x18\t \x01(\t\x12\x11\n\tbuild_ids\x18\n \x03(\t\"\x1a\n\tHeartbeat\x12\r\n\x05nonce\x18\x01 \x01(\x04\"\x8b\x02\n\rServerMessage\x12#\n\x07welcome\x18\x01 \x01(\x0b\x32\x10.wire.v1.WelcomeH\x00\x12#\n\x07\x64\x65sired\x18\x02 \x01(\x0b\x32\x10.wire.v1.DesiredH\x00\x12#\n\x07retract\x18\x03 \x01(\x0b\x32\x10.wire.v1.RetractH\x00\x12&\n\x05lease\x18\x04 \x01(\x0b\x32\x15.wire.v1.LeaseRenewalH\x00\x12/\n\tfunctions\x18\x05 \x01(\x0b\x32\x1a.wire.v1.FunctionsQuestionH\x00\x12\'\n\treconcile\x18\x06 \x01(\x0b\x32\x12.wire.v1.ReconcileH\x00\x42\t\n\x07message\"M\n\x07Welcome\x12\x15\n\rlease_seconds\x18\x01 \x01(\r\x12+\n\tspec_keys\x18\x02 \x03(\x0b\x32\x18.wire.v1.VerificationKey\"*\n\x07\x44\x65sired\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\t\"?\n\x07Retract\x12\x15\n\rtracepoint_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\t\"m\n\tReconcile\x12\x30\n\x07\x64\x65sired\x18\x01 \x03(\x0b\x32\x1f.wire.v1.Reconcile.DesiredEntry\x1a.\n\x0c\x44\x65siredEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x1d\n\x0cLeaseRenewal\x12\r\n\x05nonce\x18\x01 \x01(\x04\"Y\n\x11\x46unctionsQuestion\x12\x13\n\x0bquestion_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0f\n\x07pattern\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\"E\n\x0f\x46unctionsAnswer\x12\x13\n\x0bquestion_id\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\x12\x0f\n\x07problem\x18\x03 \x01(\t*f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_ADMITTED\x10\x01\x12\x0f\n\x0bSTATE_ARMED\x10\x02\x12\x0f\n\x0bSTATE_ENDED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x32\xe9\x01\n\x07Gateway\x12\x39\n\x06\x45nroll\x12\x16.wire.v1.EnrollRequest\x1a\x17.wire.v1.EnrollResponse\x12\x37\n\x05Renew\x12\x15.wire.v1.RenewRequest\x1a\x17.wire.v1.EnrollResponse\x12\x39\n\x04Sync\x12\x15.wire.v1.AgentMessage\x1a\x16.wire.v1.ServerMessage(\x01\x30\x01\x12/\n\x06Upload\x12\x0e.wire.v1.Batch\x1a\x11.wire.v1.BatchAck(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15wire/v1/gateway.proto\x12\x07wire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15wire/v1/records.proto\"B\n\rEnrollRequest\x12\x12\n\njoin_token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\x10\n\x08hostname\x18\x03 \x01(\t\"\x1b\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"\xb1\x01\n\x0e\x45nrollResponse\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\n\n\x02\x63\x61\x18\x04 \x01(\x0c\x12+\n\tspec_keys\x18\x05 \x03(\x0b\x32\x18.wire.v1.VerificationKey\x12/\n\x0brenew_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x0fVerificationKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x64\x32\x35\x35\x31\x39\x18\x02 \x01(\x0c\"\x9c\x02\n\x0c\x41gentMessage\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x0e.wire.v1.HelloH\x00\x12\x1b\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x0c.wire.v1.AckH\x00\x12\x1d\n\x04nack\x18\x03 \x01(\x0b\x32\r.wire.v1.NackH\x00\x12!\n\x06status\x18\x04 \x01(\x0b\x32\x0f.wire.v1.StatusH\x00\x12\'\n\theartbeat\x18\x05 \x01(\x0b\x32\x12.wire.v1.HeartbeatH\x00\x12-\n\tfunctions\x18\x06 \x01(\x0b\x32\x18.wire.v1.FunctionsAnswerH\x00\x12)\n\x07\x65xplain\x18\x07 \x01(\x0b\x32\x16.wire.v1.ExplainAnswerH\x00\x42\t\n\x07message\"\x9e\x01\n\x05Hello\x12\x15\n\ragent_version\x18\x01 \x01(\t\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x0e\n\x06kernel\x18\x03 \x01(\t\x12,\n\x07running\x18\x04 \x03(\x0b\x32\x1b.wire.v1.Hello.RunningEntry\x1a.\n\x0cRunningEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"<\n\x03\x41\x63k\x12\x15\n\rtracepoint_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05nonce\x18\x03 \x01(\t\"]\n\x04Nack\x12\x15\n\rtracepoint_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05nonce\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"\xe0\x01\n\x06Status\x12\x15\n\rtracepoint_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x1d\n\x05state\x18\x03 \x01(\x0e\x32\x0e.wire.v1.State\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\r\n\x05sites\x18\x05 \x01(\r\x12\x11\n\tprocesses\x18\x06 \x01(\r\x12\'\n\naccounting\x18\x07 \x01(\x0b\x32\x13.wire.v1.Accounting\x12\x12\n\nend_reason\x18\x08 \x01(\t\x12\r\n\x05\x65vent\x18\t \x01(\t\x12\x11\n\tbuild_ids\x18\n \x03(\t\"\x1a\n\tHeartbeat\x12\r\n\x05nonce\x18\x01 \x01(\x04\"\xb8\x02\n\rServerMessage\x12#\n\x07welcome\x18\x01 \x01(\x0b\x32\x10.wire.v1.WelcomeH\x00\x12#\n\x07\x64\x65sired\x18\x02 \x01(\x0b\x32\x10.wire.v1.DesiredH\x00\x12#\n\x07retract\x18\x03 \x01(\x0b\x32\x10.wire.v1.RetractH\x00\x12&\n\x05lease\x18\x04 \x01(\x0b\x32\x15.wire.v1.LeaseRenewalH\x00\x12/\n\tfunctions\x18\x05 \x01(\x0b\x32\x1a.wire.v1.FunctionsQuestionH\x00\x12\'\n\treconcile\x18\x06 \x01(\x0b\x32\x12.wire.v1.ReconcileH\x00\x12+\n\x07\x65xplain\x18\x07 \x01(\x0b\x32\x18.wire.v1.ExplainQuestionH\x00\x42\t\n\x07message\"M\n\x07Welcome\x12\x15\n\rlease_seconds\x18\x01 \x01(\r\x12+\n\tspec_keys\x18\x02 \x03(\x0b\x32\x18.wire.v1.VerificationKey\"*\n\x07\x44\x65sired\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\t\"?\n\x07Retract\x12\x15\n\rtracepoint_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\t\"m\n\tReconcile\x12\x30\n\x07\x64\x65sired\x18\x01 \x03(\x0b\x32\x1f.wire.v1.Reconcile.DesiredEntry\x1a.\n\x0c\x44\x65siredEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x1d\n\x0cLeaseRenewal\x12\r\n\x05nonce\x18\x01 \x01(\x04\"Y\n\x11\x46unctionsQuestion\x12\x13\n\x0bquestion_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0f\n\x07pattern\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\"E\n\x0f\x46unctionsAnswer\x12\x13\n\x0bquestion_id\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\x12\x0f\n\x07problem\x18\x03 \x01(\t\"h\n\x0f\x45xplainQuestion\x12\x13\n\x0bquestion_id\x18\x01 \x01(\t\x12\x10\n\x08template\x18\x02 \x01(\x0c\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x0c\n\x04pids\x18\x04 \x03(\r\x12\x0f\n\x07\x64ropped\x18\x05 \x03(\t\"C\n\rExplainAnswer\x12\x13\n\x0bquestion_id\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\x12\x0f\n\x07problem\x18\x03 \x01(\t*f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_ADMITTED\x10\x01\x12\x0f\n\x0bSTATE_ARMED\x10\x02\x12\x0f\n\x0bSTATE_ENDED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x32\xe9\x01\n\x07Gateway\x12\x39\n\x06\x45nroll\x12\x16.wire.v1.EnrollRequest\x1a\x17.wire.v1.EnrollResponse\x12\x37\n\x05Renew\x12\x15.wire.v1.RenewRequest\x1a\x17.wire.v1.EnrollResponse\x12\x39\n\x04Sync\x12\x15.wire.v1.AgentMessage\x1a\x16.wire.v1.ServerMessage(\x01\x30\x01\x12/\n\x06Upload\x12\x0e.wire.v1.Batch\x1a\x11.wire.v1.BatchAck(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,8 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO_RUNNINGENTRY']._serialized_options = b'8\001'
   _globals['_RECONCILE_DESIREDENTRY']._loaded_options = None
   _globals['_RECONCILE_DESIREDENTRY']._serialized_options = b'8\001'
-  _globals['_STATE']._serialized_start=1998
-  _globals['_STATE']._serialized_end=2100
+  _globals['_STATE']._serialized_start=2261
+  _globals['_STATE']._serialized_end=2363
   _globals['_ENROLLREQUEST']._serialized_start=90
   _globals['_ENROLLREQUEST']._serialized_end=156
   _globals['_RENEWREQUEST']._serialized_start=158
@@ -48,37 +48,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERIFICATIONKEY']._serialized_start=367
   _globals['_VERIFICATIONKEY']._serialized_end=417
   _globals['_AGENTMESSAGE']._serialized_start=420
-  _globals['_AGENTMESSAGE']._serialized_end=661
-  _globals['_HELLO']._serialized_start=664
-  _globals['_HELLO']._serialized_end=822
-  _globals['_HELLO_RUNNINGENTRY']._serialized_start=776
-  _globals['_HELLO_RUNNINGENTRY']._serialized_end=822
-  _globals['_ACK']._serialized_start=824
-  _globals['_ACK']._serialized_end=884
-  _globals['_NACK']._serialized_start=886
-  _globals['_NACK']._serialized_end=979
-  _globals['_STATUS']._serialized_start=982
-  _globals['_STATUS']._serialized_end=1206
-  _globals['_HEARTBEAT']._serialized_start=1208
-  _globals['_HEARTBEAT']._serialized_end=1234
-  _globals['_SERVERMESSAGE']._serialized_start=1237
-  _globals['_SERVERMESSAGE']._serialized_end=1504
-  _globals['_WELCOME']._serialized_start=1506
-  _globals['_WELCOME']._serialized_end=1583
-  _globals['_DESIRED']._serialized_start=1585
-  _globals['_DESIRED']._serialized_end=1627
-  _globals['_RETRACT']._serialized_start=1629
-  _globals['_RETRACT']._serialized_end=1692
-  _globals['_RECONCILE']._serialized_start=1694
-  _globals['_RECONCILE']._serialized_end=1803
-  _globals['_RECONCILE_DESIREDENTRY']._serialized_start=1757
-  _globals['_RECONCILE_DESIREDENTRY']._serialized_end=1803
-  _globals['_LEASERENEWAL']._serialized_start=1805
-  _globals['_LEASERENEWAL']._serialized_end=1834
-  _globals['_FUNCTIONSQUESTION']._serialized_start=1836
-  _globals['_FUNCTIONSQUESTION']._serialized_end=1925
-  _globals['_FUNCTIONSANSWER']._serialized_start=1927
-  _globals['_FUNCTIONSANSWER']._serialized_end=1996
-  _globals['_GATEWAY']._serialized_start=2103
-  _globals['_GATEWAY']._serialized_end=2336
+  _globals['_AGENTMESSAGE']._serialized_end=704
+  _globals['_HELLO']._serialized_start=707
+  _globals['_HELLO']._serialized_end=865
+  _globals['_HELLO_RUNNINGENTRY']._serialized_start=819
+  _globals['_HELLO_RUNNINGENTRY']._serialized_end=865
+  _globals['_ACK']._serialized_start=867
+  _globals['_ACK']._serialized_end=927
+  _globals['_NACK']._serialized_start=929
+  _globals['_NACK']._serialized_end=1022
+  _globals['_STATUS']._serialized_start=1025
+  _globals['_STATUS']._serialized_end=1249
+  _globals['_HEARTBEAT']._serialized_start=1251
+  _globals['_HEARTBEAT']._serialized_end=1277
+  _globals['_SERVERMESSAGE']._serialized_start=1280
+  _globals['_SERVERMESSAGE']._serialized_end=1592
+  _globals['_WELCOME']._serialized_start=1594
+  _globals['_WELCOME']._serialized_end=1671
+  _globals['_DESIRED']._serialized_start=1673
+  _globals['_DESIRED']._serialized_end=1715
+  _globals['_RETRACT']._serialized_start=1717
+  _globals['_RETRACT']._serialized_end=1780
+  _globals['_RECONCILE']._serialized_start=1782
+  _globals['_RECONCILE']._serialized_end=1891
+  _globals['_RECONCILE_DESIREDENTRY']._serialized_start=1845
+  _globals['_RECONCILE_DESIREDENTRY']._serialized_end=1891
+  _globals['_LEASERENEWAL']._serialized_start=1893
+  _globals['_LEASERENEWAL']._serialized_end=1922
+  _globals['_FUNCTIONSQUESTION']._serialized_start=1924
+  _globals['_FUNCTIONSQUESTION']._serialized_end=2013
+  _globals['_FUNCTIONSANSWER']._serialized_start=2015
+  _globals['_FUNCTIONSANSWER']._serialized_end=2084
+  _globals['_EXPLAINQUESTION']._serialized_start=2086
+  _globals['_EXPLAINQUESTION']._serialized_end=2190
+  _globals['_EXPLAINANSWER']._serialized_start=2192
+  _globals['_EXPLAINANSWER']._serialized_end=2259
+  _globals['_GATEWAY']._serialized_start=2366
+  _globals['_GATEWAY']._serialized_end=2599
 # @@protoc_insertion_point(module_scope)

@@ -162,6 +162,7 @@ class AgentMessage(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     FUNCTIONS_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -174,6 +175,8 @@ class AgentMessage(_message.Message):
     def heartbeat(self) -> Global___Heartbeat: ...
     @_builtins.property
     def functions(self) -> Global___FunctionsAnswer: ...
+    @_builtins.property
+    def explain(self) -> Global___ExplainAnswer: ...
     def __init__(
         self,
         *,
@@ -183,12 +186,13 @@ class AgentMessage(_message.Message):
         status: Global___Status | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         functions: Global___FunctionsAnswer | None = ...,
+        explain: Global___ExplainAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "functions", b"functions", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "nack", b"nack", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "explain", b"explain", "functions", b"functions", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "nack", b"nack", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "functions", b"functions", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "nack", b"nack", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "explain", b"explain", "functions", b"functions", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "nack", b"nack", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "status", "heartbeat", "functions"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "status", "heartbeat", "functions", "explain"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -384,6 +388,7 @@ class ServerMessage(_message.Message):
     LEASE_FIELD_NUMBER: _builtins.int
     FUNCTIONS_FIELD_NUMBER: _builtins.int
     RECONCILE_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -396,6 +401,8 @@ class ServerMessage(_message.Message):
     def functions(self) -> Global___FunctionsQuestion: ...
     @_builtins.property
     def reconcile(self) -> Global___Reconcile: ...
+    @_builtins.property
+    def explain(self) -> Global___ExplainQuestion: ...
     def __init__(
         self,
         *,
@@ -405,12 +412,13 @@ class ServerMessage(_message.Message):
         lease: Global___LeaseRenewal | None = ...,
         functions: Global___FunctionsQuestion | None = ...,
         reconcile: Global___Reconcile | None = ...,
+        explain: Global___ExplainQuestion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["desired", b"desired", "functions", b"functions", "lease", b"lease", "message", b"message", "reconcile", b"reconcile", "retract", b"retract", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["desired", b"desired", "explain", b"explain", "functions", b"functions", "lease", b"lease", "message", b"message", "reconcile", b"reconcile", "retract", b"retract", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["desired", b"desired", "functions", b"functions", "lease", b"lease", "message", b"message", "reconcile", b"reconcile", "retract", b"retract", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["desired", b"desired", "explain", b"explain", "functions", b"functions", "lease", b"lease", "message", b"message", "reconcile", b"reconcile", "retract", b"retract", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "desired", "retract", "lease", "functions", "reconcile"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "desired", "retract", "lease", "functions", "reconcile", "explain"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -603,3 +611,68 @@ class FunctionsAnswer(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FunctionsAnswer: _TypeAlias = FunctionsAnswer  # noqa: Y015
+
+@_typing.final
+class ExplainQuestion(_message.Message):
+    """What a template would do on this host, for its reviewer. Nothing is armed and no value is read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_ID_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    PIDS_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    question_id: _builtins.str
+    template: _builtins.bytes
+    """language.canonical"""
+    service: _builtins.str
+    """narrows the template's target; empty: the template's own"""
+    @_builtins.property
+    def pids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def dropped(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """columns that masking never reads"""
+
+    def __init__(
+        self,
+        *,
+        question_id: _builtins.str = ...,
+        template: _builtins.bytes = ...,
+        service: _builtins.str = ...,
+        pids: _abc.Iterable[_builtins.int] | None = ...,
+        dropped: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "pids", b"pids", "question_id", b"question_id", "service", b"service", "template", b"template"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainQuestion: _TypeAlias = ExplainQuestion  # noqa: Y015
+
+@_typing.final
+class ExplainAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_ID_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    question_id: _builtins.str
+    json: _builtins.str
+    """agents.stages.forecast"""
+    problem: _builtins.str
+    def __init__(
+        self,
+        *,
+        question_id: _builtins.str = ...,
+        json: _builtins.str = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "problem", b"problem", "question_id", b"question_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainAnswer: _TypeAlias = ExplainAnswer  # noqa: Y015
