@@ -27,7 +27,7 @@ MAX_APPROVALS: Final = 10  # more would only make people approve unread
 MAX_GLOBS: Final = 32
 MAX_GLOB: Final = 200
 _RULE_KEYS: Final = frozenset({"name", "functions", "executables", "templates", "approvals", "roles"})
-_CLASS_KEYS: Final = frozenset({"approvals", "roles", "goodFor", "eachRequest"})
+_CLASS_KEYS: Final = frozenset({"approvals", "roles", "goodFor"})
 
 
 class BadApprovals(Exception):
@@ -36,15 +36,11 @@ class BadApprovals(Exception):
 
 @dataclass(frozen=True)
 class Requirement:
-    """`approvals` people, among them one of each of `roles`, each not longer ago than `good_for`.
-
-    `each_request`: how many of other people every single request needs besides. `why` is for the reviewer.
-    """
+    """`approvals` people, among them one of each of `roles`, each not longer ago than `good_for`; `why` is for the reviewer."""
 
     approvals: int
     roles: frozenset[str]
     good_for: timedelta
-    each_request: int
     why: tuple[str, ...]
 
     def joined(self, other: Requirement) -> Requirement:
@@ -53,7 +49,6 @@ class Requirement:
             approvals=max(self.approvals, other.approvals),
             roles=self.roles | other.roles,
             good_for=min(self.good_for, other.good_for),
-            each_request=max(self.each_request, other.each_request),
             why=tuple(dict.fromkeys((*self.why, *other.why))),
         )
 
@@ -62,7 +57,6 @@ class Requirement:
             "approvals": self.approvals,
             "roles": sorted(self.roles),
             "good_for": render(self.good_for),
-            "each_request": self.each_request,
             "why": list(self.why),
         }
 
@@ -72,15 +66,13 @@ class Requirement:
             approvals=int(document["approvals"]),
             roles=frozenset(document["roles"]),
             good_for=durations.parse(document["good_for"]),
-            each_request=int(document["each_request"]),
             why=tuple(document["why"]),
         )
 
     def words(self) -> str:
         people = f"{self.approvals} approval{'s' if self.approvals != 1 else ''}"
         among = f", among them a {' and a '.join(sorted(self.roles))}" if self.roles else ""
-        each = f"; {self.each_request} more for each request" if self.each_request else ""
-        return f"{people}{among}, each good for {render(self.good_for)}{each}"
+        return f"{people}{among}, each good for {render(self.good_for)}"
 
 
 @dataclass(frozen=True)
@@ -107,8 +99,6 @@ class ApprovalPolicy:
     classes: Mapping[RiskClass, Requirement]
     rules: tuple[OwnerRule, ...]
     review_lapses: timedelta
-    fleet_processes: int
-    fleet_approvals: int
 
     def requirement(self, template: Template, risk: Risk, tenant_rules: Iterable[OwnerRule] = ()) -> Requirement:
         """What this plan needs."""
@@ -119,7 +109,7 @@ class ApprovalPolicy:
             for rule in rules:
                 if rule.matches(template):
                     found = found.joined(
-                        Requirement(rule.approvals, rule.roles, found.good_for, 0, (f"{whose} rule {rule.name}",))
+                        Requirement(rule.approvals, rule.roles, found.good_for, (f"{whose} rule {rule.name}",))
                     )
         return found
 
@@ -132,13 +122,10 @@ def load_approvals(text: str) -> ApprovalPolicy:
     classes = document.get("classes")
     if not isinstance(classes, dict) or set(classes) != set(RiskClass):
         raise BadApprovals(f"classes: expected each of {', '.join(RiskClass)}")
-    fleet = document.get("fleet", {})
     return ApprovalPolicy(
         classes={RiskClass(name): _class(str(name), body) for name, body in classes.items()},
         rules=tuple(owner_rule(rule) for rule in document.get("rules", [])),
         review_lapses=_duration("reviewLapses", document.get("reviewLapses")),
-        fleet_processes=_count("fleet.processes", fleet.get("processes"), 1_000_000),
-        fleet_approvals=_count("fleet.approvals", fleet.get("approvals"), MAX_APPROVALS),
     )
 
 
@@ -168,7 +155,6 @@ def _class(name: str, body: Any) -> Requirement:
         approvals=_count(f"{name}.approvals", body.get("approvals"), MAX_APPROVALS),
         roles=frozenset(_globs(name, body.get("roles", []))),
         good_for=_duration(f"{name}.goodFor", body.get("goodFor")),
-        each_request=_count(f"{name}.eachRequest", body.get("eachRequest", 0), MAX_APPROVALS),
         why=(f"class {name}",),
     )
 

@@ -47,7 +47,7 @@ def masked_plan(source: str = SOURCE, action: Action = Action.ALLOW, key: bytes 
         digest=digest,
         approvals=(Approval(SubjectId("issuer|bob"), NOW),),
         author=SubjectId("issuer|alice"),
-        requirement=Requirement(1, frozenset(), timedelta(days=180), 0, ()),
+        requirement=Requirement(1, frozenset(), timedelta(days=180), ()),
     )
     rules = tuple(FieldRule(capture.column, action, "platform:default", key=key) for capture in template.probe.captures)
     return MaskedPlan(approved, rules)

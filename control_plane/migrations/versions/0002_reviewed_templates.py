@@ -13,7 +13,7 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
-_NEEDS = '{"approvals": 1, "roles": [], "good_for": "180d", "each_request": 0, "why": ["submitted before risk was computed"]}'
+_NEEDS = '{"approvals": 1, "roles": [], "good_for": "180d", "why": ["submitted before risk was computed"]}'
 
 
 def upgrade() -> None:
