@@ -23,6 +23,9 @@ class AuditAction(StrEnum):
     IDENTITY_REFUSE = "identity.refuse"
     POLICY_ALLOW = "policy.allow"
     POLICY_DENY = "policy.deny"
+    POLICY_PROPOSE = "policy.propose"
+    POLICY_APPLY = "policy.apply"
+    POLICY_REJECT = "policy.reject"
     TENANT_CREATE = "tenant.create"
     MEMBER_CHANGE = "member.change"
     TEMPLATE_SUBMIT = "template.submit"
@@ -44,7 +47,7 @@ class AuditAction(StrEnum):
     TRACEPOINT_RENEW = "tracepoint.renew"
     TRACEPOINT_DELETE = "tracepoint.delete"
     TRACEPOINT_END = "tracepoint.end"
-    AGENT_TOKEN = "agent.token"
+    AGENT_TOKEN = "agent.token"  # noqa: S105 -- the name of an action
     AGENT_ENROLL = "agent.enroll"
     AGENT_REVOKE = "agent.revoke"
     AGENT_ADMIT = "agent.admit"
