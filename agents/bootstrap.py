@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from agents.admission.seen_versions import SeenVersions
 from agents.admission.service import Admission, Identity
-from agents.binaries.model import ResolvedProbe
+from agents.binaries.model import BinaryIdentity, ResolvedProbe
 from agents.binaries.service import Binaries
 from agents.compiler.layout import RecordLayout
 from agents.compiler.model import BpfProgram, CompileRequest
@@ -70,9 +70,13 @@ def build_prober(settings: Settings) -> tuple[Prober, KernelFeatures]:
         return compile_probe(resolved, request, sleepable=kernel.sleepable)
 
     def arm_on_this_kernel(
-        program: BpfProgram, processes: Sequence[tuple[Process, int]], request: ArmRequest, file: str
+        program: BpfProgram,
+        processes: Sequence[tuple[Process, int]],
+        request: ArmRequest,
+        file: str,
+        identity: BinaryIdentity,
     ) -> ArmedProbe:
-        return arm(program, processes, request, file, kernel)
+        return arm(program, processes, request, file, kernel, identity)
 
     prober = Prober(
         source=reading.source,

@@ -3,7 +3,8 @@
 Enters: the ring's descriptor, its size and the size of a record. Leaves: an (n, record size) copy of finished records.
 All records of one program have one size, so a stretch of the ring is a matrix. Layout: kernel/bpf/ringbuf.c; a page with
 the consumer position (ours to write), a page with the producer position, then the data mapped twice in a row, so a
-record that wraps is contiguous. A record begins with an 8-byte header: u32 length with two flag bits, u32 page offset.
+record that wraps is contiguous. The data is mapped for each drain that has something to take, and only as much: the kernel
+makes all pages of a ring's mapping present at once, so mappings that stay would weigh twice the ring in the agent. A record begins with an 8-byte header: u32 length with two flag bits, u32 page offset.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ class RingReader:
         self._ring_size = ring_size
         self._record_size = record_size
         self._stride = (HEADER_SIZE + record_size + 7) & ~7  # the kernel rounds every record up to 8 bytes
+        self._map_fd = map_fd
         page = mmap.PAGESIZE
         self._consumer_page = mmap.mmap(map_fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
-        self._producer_pages = mmap.mmap(map_fd, page + 2 * ring_size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        self._producer_page = mmap.mmap(map_fd, page, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
         self._consumer = np.frombuffer(self._consumer_page, dtype="<u8", count=1)
-        self._producer = np.frombuffer(self._producer_pages, dtype="<u8", count=1)
-        self._bytes = np.frombuffer(self._producer_pages, dtype=np.uint8, offset=page)
+        self._producer = np.frombuffer(self._producer_page, dtype="<u8", count=1)
         self._closed = False
 
     def drain(self, limit: int) -> npt.NDArray[np.uint8]:
@@ -52,8 +53,26 @@ class RingReader:
         frames = (int(self._producer[0]) - consumed) // self._stride
         if frames <= 0:
             return self._nothing()
-        start = consumed & (self._ring_size - 1)
-        window = self._bytes[start : start + frames * self._stride].reshape(frames, self._stride)
+        window = self._mapped(consumed & (self._ring_size - 1), frames)
+        records, finished = self._finished(window, limit)
+        self._consumer[0] = consumed + finished * self._stride
+        return records
+
+    def waiting(self) -> bool:
+        """Whether something has been written that was not taken yet. Costs two loads, no call into the kernel."""
+        return not self._closed and int(self._producer[0]) != int(self._consumer[0])
+
+    def _mapped(self, start: int, frames: int) -> npt.NDArray[np.uint8]:
+        """(frames, stride) bytes of the data from `start` on; unmapped when the last array of them goes."""
+        page = mmap.PAGESIZE
+        skip = start % page
+        length = skip + frames * self._stride
+        data = mmap.mmap(self._map_fd, length, mmap.MAP_SHARED, mmap.PROT_READ, offset=2 * page + start - skip)
+        return np.frombuffer(data, dtype=np.uint8, offset=skip).reshape(frames, self._stride)
+
+    def _finished(self, window: npt.NDArray[np.uint8], limit: int) -> tuple[npt.NDArray[np.uint8], int]:
+        """A copy of the finished records, and how many frames of the window are done with."""
+        frames = len(window)
         lengths = np.ascontiguousarray(window[:, :4]).view("<u4")[:, 0]
         busy = np.flatnonzero(lengths & BUSY)
         finished = int(busy[0]) if busy.size else frames
@@ -68,16 +87,15 @@ class RingReader:
             wanted = wanted[:limit]
             finished = int(wanted[-1]) + 1
         records = window[wanted, HEADER_SIZE : HEADER_SIZE + self._record_size]  # fancy indexing copies
-        self._consumer[0] = consumed + finished * self._stride
-        return np.ascontiguousarray(records)
+        return np.ascontiguousarray(records), finished
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        del self._consumer, self._producer, self._bytes  # the arrays hold the mappings open
+        del self._consumer, self._producer  # the arrays hold the mappings open
         self._consumer_page.close()
-        self._producer_pages.close()
+        self._producer_page.close()
 
     def _nothing(self) -> npt.NDArray[np.uint8]:
         return np.empty((0, self._record_size), dtype=np.uint8)

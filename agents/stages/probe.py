@@ -21,6 +21,7 @@ from typing import Final, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from agents.binaries.model import BinaryIdentity
 from agents.compiler.layout import RecordLayout
 from agents.compiler.model import BpfProgram, Counter
 from agents.decoding.model import RecordBatch
@@ -44,7 +45,12 @@ class Arm(Protocol):
     """`agents.runtime.service.arm` with the kernel's features bound."""
 
     def __call__(
-        self, program: BpfProgram, processes: Sequence[tuple[Process, int]], request: ArmRequest, file: str
+        self,
+        program: BpfProgram,
+        processes: Sequence[tuple[Process, int]],
+        request: ArmRequest,
+        file: str,
+        identity: BinaryIdentity,
     ) -> ArmedProbe: ...
 
 
@@ -206,7 +212,7 @@ class RunningProbe:
             max_hits=max(1, limits.max_hits - self._taken),
             max_events_per_second=max(1, limits.max_events_per_second // files),
         )
-        return self._stages.arm(file.program, file.processes, request, file.path)
+        return self._stages.arm(file.program, file.processes, request, file.path, file.resolved.binary)
 
     def _ended(self, part: _Part) -> Iterator[MaskedBatch]:
         """The rest of one part, which is freed; its accounting is final then."""

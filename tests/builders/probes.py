@@ -201,8 +201,14 @@ class FakeHost:
         return BpfProgram((Program(Role.ENTRY, b"", (), (SITE,), on_return=False),), (), LAYOUT, sleepable=True)
 
     def _arm(
-        self, program: BpfProgram, processes: Sequence[tuple[Process, int]], request: ArmRequest, file: str
+        self,
+        program: BpfProgram,
+        processes: Sequence[tuple[Process, int]],
+        request: ArmRequest,
+        file: str,
+        identity: BinaryIdentity,
     ) -> ArmedProbe:
+        assert identity.path == file
         if self.arm_problem is not None:
             raise ArmFailed(self.arm_problem, "the kernel said no")
         armed = FakeArmed(request, [process.pid for process, _ in processes], self, deadline=request.deadline_boot_ns)
