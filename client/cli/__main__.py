@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from client.cli import audit, governance, locks, records, run, session, templates, tracepoints
+from client.cli import audit, governance, locks, policy, records, run, session, templates, tracepoints
 from client.cli.context import Invocation, ends_with_exit_code, invocation, output_option
 
 
@@ -33,7 +33,7 @@ for command in (
     records.tables,
     records.export,
     governance.functions,
-    governance.policy,
+    policy.policy,
     governance.masking,
     governance.agent,
     governance.tenant,

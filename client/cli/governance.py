@@ -1,4 +1,4 @@
-"""functions, policy, masking, agent, tenant: what a host has, and who may do what with it."""
+"""functions, masking, agent, tenant: what a host has, and who may do what with it."""
 
 from __future__ import annotations
 
@@ -19,21 +19,6 @@ def functions(call: Invocation, pattern: str, service: str, limit: int) -> None:
     found = call.api().functions(service, pattern, limit)
     rows = found["functions"] if call.form is not Form.TABLE else [_one_line(item) for item in found["functions"]]
     show(rows, call.form)
-
-
-@click.group()
-def policy() -> None:
-    """Who may do what."""
-
-
-@policy.command("can-i")
-@click.argument("permission")
-@click.argument("resource", default="*")
-@output_option
-@invocation
-def can_i(call: Invocation, permission: str, resource: str) -> None:
-    """Whether you may, by which rule, or what is missing."""
-    show_one(call.api().can_i(permission, resource), call.form)
 
 
 @click.group()

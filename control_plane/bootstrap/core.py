@@ -10,6 +10,7 @@ from typing import Final
 import httpx
 
 from control_plane.audit.reading import AuditReading
+from control_plane.audit.recorded_decisions import LoggedDecisions
 from control_plane.audit.service import AuditLog
 from control_plane.bootstrap.schema import make_ready
 from control_plane.delivery.enrolment import Enrolment
@@ -22,6 +23,7 @@ from control_plane.identity.jwks import RemoteKeys
 from control_plane.identity.service import Identity
 from control_plane.identity.sessions import Sessions
 from control_plane.identity.token_verifier import IssuerPolicy, TokenVerifier
+from control_plane.policy.changing import PolicyChanges
 from control_plane.policy.membership import MembershipService
 from control_plane.policy.roles import read_roles
 from control_plane.policy.service import PolicyService
@@ -92,4 +94,6 @@ def _add_policy(core: Core) -> None:
     settings = core.settings
     first_issuer = settings.public_url if settings.embedded_issuer else settings.issuers[0].issuer
     core.provision.add(PolicyService, PolicyService(core.database, core.audit, book, core.clock))
+    changes = PolicyChanges(core.database, core.audit, book, core.clock, LoggedDecisions())
+    core.provision.add(PolicyChanges, changes)
     core.provision.add(MembershipService, MembershipService(core.database, core.audit, book, core.clock, first_issuer))

@@ -34,7 +34,7 @@ from control_plane.masking import routes as masking_routes
 from control_plane.masking.bound import PackMasks
 from control_plane.masking.key_wrapping import KeyWrapper, load_or_make_wrapping_key
 from control_plane.masking.service import MaskingService
-from control_plane.policy import lock_routes
+from control_plane.policy import change_routes, lock_routes
 from control_plane.policy import routes as policy_routes
 from control_plane.policy.locks import LockService
 from control_plane.policy.roles import read_roles
@@ -142,6 +142,7 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
 def _routers(settings: Settings) -> list[APIRouter]:
     routers = [
         policy_routes.router,
+        change_routes.router,
         lock_routes.router,
         governing_routes.router,
         templates_routes.router,

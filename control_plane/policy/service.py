@@ -13,6 +13,8 @@ The answer to a non-member goes to the platform's log: whether the tenant exists
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from sqlalchemy import select
@@ -26,18 +28,28 @@ from control_plane.foundation.errors import Denied, NotFound
 from control_plane.foundation.identifiers import TenantId
 from control_plane.identity.model import Principal, PrincipalKind
 from control_plane.identity.service import unsafe_operator
+from control_plane.policy.casbin_decider import Reference
 from control_plane.policy.conditions import Facts
 from control_plane.policy.decide import PLATFORM, TENANT_PATTERN, Decision, decide
-from control_plane.policy.index import Snapshot, base_of, build_snapshot
+from control_plane.policy.index import Snapshot, base_of
 from control_plane.policy.model import Grant, Permission, Resource, Terms
 from control_plane.policy.roles import RoleBook
 from control_plane.policy.rules import SUPPLIED
-from control_plane.policy.tables import MemberRow, TenantRow
+from control_plane.policy.snapshots import read_snapshot
+from control_plane.policy.tables import TenantRow
 
 PLATFORM_TENANT: Final = TenantId(PLATFORM)
 MAX_SNAPSHOTS: Final = 4096  # tenants kept compiled; each is some tens of KiB
 _PERSONS_ONLY: Final = frozenset({Permission.TEMPLATE_REVIEW, Permission.TRACEPOINT_APPROVE})
+_log = logging.getLogger(__name__)
 _MAX_LOGGED: Final = 100  # characters of a name that nobody vouched for
+
+
+@dataclass(frozen=True)
+class Explanation:
+    decision: Decision
+    reference: bool
+    rules: tuple[str, ...]
 
 
 class PolicyService:
@@ -71,6 +83,22 @@ class PolicyService:
         if snapshot is None or not snapshot.roles_of(principal.id, principal.groups):
             raise no_such_tenant(tenant)
         return self._decide(snapshot, principal, permission, name)
+
+    async def explain(self, grant: Grant, subject: str, permission: str, name: str) -> Explanation:
+        """Somebody else's decision, with every rule that was looked at, and casbin's own answer beside it."""
+        tenant = grant.resource.tenant
+        async with self._database.transaction() as session:
+            snapshot = await self._snapshot(session, tenant)
+        if snapshot is None:
+            raise no_such_tenant(tenant)
+        facts = Facts(self._clock.now(), pending=SUPPLIED.get(permission, frozenset()))
+        decision = decide(snapshot, subject, permission, name, facts)
+        subjects = (*self._base.subjects(decision.roles), subject)
+        rules = tuple(rule.row(tenant) for rule in snapshot.matching(subjects, permission, name))
+        reference = bool(decision.roles) and Reference(snapshot).allows(subject, permission, name, facts)
+        if reference is not decision.allowed and decision.rule != "malformed":
+            _log.error("index and casbin disagree in tenant %s on %s for a rule: report this", tenant, permission)
+        return Explanation(decision, reference, rules)
 
     async def unsafe_operator_grant(self, permission: Permission, resource: Resource) -> Grant:
         """For the person at the server's own shell, who holds the state directory and so every key already.
@@ -106,7 +134,7 @@ class PolicyService:
             return None
         known = self._snapshots.get(tenant)
         if known is None or known.version != version:
-            known = build_snapshot(tenant, version, await _members(session, tenant), self._base)
+            known = await read_snapshot(session, tenant, version, self._base)
             if len(self._snapshots) >= MAX_SNAPSHOTS:
                 self._snapshots.pop(next(iter(self._snapshots)))
             self._snapshots[tenant] = known
@@ -143,18 +171,6 @@ def no_such_tenant(tenant: str) -> NotFound:
     return NotFound(
         f"there is no tenant {tenant[:_MAX_LOGGED]!r} that you are a member of; `probegate whoami` lists yours"
     )
-
-
-async def _members(session: AsyncSession, tenant: TenantId) -> dict[str, tuple[str, ...]]:
-    rows = await session.execute(
-        select(MemberRow.subject, MemberRow.role)
-        .where(MemberRow.tenant == tenant)
-        .order_by(MemberRow.subject, MemberRow.role)
-    )
-    members: dict[str, tuple[str, ...]] = {}
-    for subject, role in rows:
-        members[subject] = (*members.get(subject, ()), role)
-    return members
 
 
 def _refuse(decision: Decision, permission: Permission, resource: Resource) -> NoReturn:

@@ -9,9 +9,11 @@ import pytest
 
 import control_plane.identity.tables
 import control_plane.policy.tables  # noqa: F401 - their tables must exist
+from control_plane.audit.recorded_decisions import LoggedDecisions
 from control_plane.foundation.clock import ManualClock
 from control_plane.foundation.database import Database
 from control_plane.foundation.identifiers import TenantId
+from control_plane.policy.changing import PolicyChanges
 from control_plane.policy.membership import MembershipService
 from control_plane.policy.model import Permission, Resource
 from control_plane.policy.roles import read_roles
@@ -31,6 +33,7 @@ class World:
     trail: BreakableTrail
     policy: PolicyService
     membership: MembershipService
+    changes: PolicyChanges
 
     async def ask(self, who: str, permission: Permission, tenant: str = "acme", name: str = "*"):
         resource = Resource(TenantId(tenant), permission.partition(":")[0], name)
@@ -45,4 +48,5 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         book = read_roles()
         membership = MembershipService(database, trail, book, clock, ISSUER)
         await membership.unsafe_create_tenant("acme", "", "alice")
-        yield World(database, trail, PolicyService(database, trail, book, clock), membership)
+        changes = PolicyChanges(database, trail, book, clock, LoggedDecisions())
+        yield World(database, trail, PolicyService(database, trail, book, clock), membership, changes)

@@ -1,0 +1,178 @@
+"""policy: who may do what in a tenant, administered as a file. Plan it, apply it, have a second person agree.
+
+Exit status 5 says that an applied change waits for that second person.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import IO, Any
+
+import click
+
+from client.cli.context import Invocation, invocation, output_option
+from client.cli.exits import Exit
+from client.cli.output import Form, say, show, show_one
+
+_File = click.argument("file", type=click.File(encoding="utf-8"))
+
+
+@click.group()
+def policy() -> None:
+    """Who may do what."""
+
+
+@policy.command("can-i")
+@click.argument("permission")
+@click.argument("resource", default="*")
+@output_option
+@invocation
+def can_i(call: Invocation, permission: str, resource: str) -> None:
+    """Whether you may, by which rule, or what is missing."""
+    show_one(call.api().can_i(permission, resource), call.form)
+
+
+@policy.command("who-can")
+@click.argument("permission")
+@click.argument("resource", default="*")
+@output_option
+@invocation
+def who_can(call: Invocation, permission: str, resource: str) -> None:
+    """The members who may, and by which rule."""
+    show(call.api().who_can(permission, resource), call.form)
+
+
+@policy.command()
+@click.argument("subject")
+@click.argument("permission")
+@click.argument("resource", default="*")
+@output_option
+@invocation
+def explain(call: Invocation, subject: str, permission: str, resource: str) -> None:
+    """Why SUBJECT may or may not: the rules, what is missing, the smallest change."""
+    show_one(call.api().policy_explain(subject, permission, resource), call.form)
+
+
+@policy.command("show")
+@output_option
+@invocation
+def show_policy(call: Invocation) -> None:
+    """The tenant's own policy that is in force."""
+    found = call.api().policy()
+    if call.form is Form.TABLE:
+        print(found["source"], end="")
+        say(f"version {found['version']} by {found['author']}, in force since {found['decided_at']}")
+    else:
+        show_one(found, call.form)
+
+
+@policy.command()
+@output_option
+@invocation
+def versions(call: Invocation) -> None:
+    """All versions, the newest first."""
+    columns = ("version", "state", "author", "created_at", "decided_by", "message", "digest")
+    show(call.api().policy_versions(), call.form, columns)
+
+
+@policy.command()
+@_File
+@output_option
+@invocation
+def plan(call: Invocation, file: IO[str]) -> None:
+    """Who would gain and who would lose what, were FILE applied."""
+    show_one(call.api().policy_plan(_read(file)), call.form)
+
+
+@policy.command("lint")
+@_File
+@output_option
+@invocation
+def lint_policy(call: Invocation, file: IO[str]) -> None:
+    """What is odd about FILE: unreachable, shadowed, duplicate rules. Status 1 when it could not be applied."""
+    found = call.api().policy_plan(_read(file))
+    show(found["findings"], call.form, ("serious", "rule", "text"))
+    _fail_if(any(finding["serious"] for finding in found["findings"]))
+
+
+@policy.command("test")
+@_File
+@output_option
+@invocation
+def test_policy(call: Invocation, file: IO[str]) -> None:
+    """Run the tests that stand in FILE. Status 1 when one fails."""
+    failed = call.api().policy_plan(_read(file))["failed_tests"]
+    show([{"failed": text} for text in failed], call.form, ("failed",))
+    _fail_if(bool(failed))
+
+
+@policy.command()
+@_File
+@click.option("-m", "--message", default="", help="Why, for the one who agrees and for the log.")
+@output_option
+@invocation
+def apply(call: Invocation, file: IO[str], message: str) -> None:
+    """Put FILE into force, or propose it where a second person must agree."""
+    _done(call, call.api().policy_apply(_read(file), message))
+
+
+@policy.command()
+@click.argument("version", type=int)
+@click.option("--digest", required=True, help="Of the version, as `policy versions` shows it: what you agree to.")
+@output_option
+@invocation
+def approve(call: Invocation, version: int, digest: str) -> None:
+    """Agree to a proposed version of somebody else: it comes into force."""
+    _done(call, call.api().policy_approve(version, digest))
+
+
+@policy.command()
+@click.argument("version", type=int)
+@output_option
+@invocation
+def reject(call: Invocation, version: int) -> None:
+    """Refuse a proposed version."""
+    show_one(_brief(call.api().policy_reject(version)), call.form)
+
+
+@policy.command()
+@click.argument("version", type=int)
+@output_option
+@invocation
+def rollback(call: Invocation, version: int) -> None:
+    """Apply an old version's text again."""
+    _done(call, call.api().policy_rollback(version))
+
+
+@policy.command()
+@_File
+@output_option
+@invocation
+def simulate(call: Invocation, file: IO[str]) -> None:
+    """The decisions in the log that FILE would have turned."""
+    found = call.api().policy_simulate(_read(file))
+    show(found["flips"], call.form, ("at", "actor", "permission", "name", "was", "would_be", "rule"))
+    say(f"{len(found['flips'])} of {found['decisions']} recorded decisions would come out otherwise")
+
+
+def _done(call: Invocation, version: dict[str, Any]) -> None:
+    show_one(_brief(version), call.form)
+    if version["state"] == "proposed":
+        say(
+            f"somebody else agrees with: probegate policy approve {version['version']} --digest {version['digest']}\n"
+            "until then nothing has changed"
+        )
+        sys.exit(Exit.WAITING_FOR_APPROVAL)
+
+
+def _brief(version: dict[str, Any]) -> dict[str, Any]:
+    return {key: version[key] for key in ("version", "state", "digest", "author", "decided_by")}
+
+
+def _read(file: IO[str]) -> str:
+    return file.read()
+
+
+def _fail_if(bad: bool) -> None:
+    if bad:
+        sys.exit(Exit.ERROR)
