@@ -24,8 +24,11 @@ _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
 def shown_of(value: str, cut: bool, bits: int | None = None, vouched: frozenset[str] = NONE) -> str:
     """What may be shown of one text; `cut` when its end is missing."""
     spans = spans_of(value, cut, bits, vouched)
-    if not spans:
-        return value
+    return shown_with(value, spans) if spans else value
+
+
+def shown_with(value: str, spans: list[Span]) -> str:
+    """The text with the word of each span in its place."""
     if len(spans) == 1:
         start, end, kind = spans[0]
         return f"{value[:start]}<{kind}>{value[end:]}"

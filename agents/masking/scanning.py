@@ -111,7 +111,7 @@ class Re2Sets:
     def bits_of(self, text: str) -> int:
         result = 0
         for first, one in self._sets:
-            for trigger in one.Match(f"\n{text}\n"):
+            for trigger in one.Match(f"\n{text}\n") or ():
                 result |= 1 << first + trigger
         return result
 

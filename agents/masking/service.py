@@ -9,20 +9,25 @@ The only way to a MaskedBatch, which is all that `agents.uplink` and `agents.cli
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import pyarrow as pa
 
 from agents.absence import Reason
 from agents.decoding.model import RecordBatch
-from agents.masking.actions import UNSCANNED
+from agents.masking.actions import DROPPED, MIN_FOR_LAST4, REDACTED, SHOWN, UNSCANNED, last4
 from agents.masking.applying import ColumnRules
 from agents.masking.budget import Budget
 from agents.masking.columns import ColumnMasker
 from agents.masking.cuts import Cut, cuts_by_column, safe_path
+from agents.masking.entities import shown_with, spans_of
 from agents.masking.model import FieldRule, MaskedBatch, Receipt
+from agents.masking.naming import vouched_by_names
+from agents.masking.numbers import number_shown
 from agents.masking.scanning import scanner
 from agents.masking.shapes import constant, map_entries
 from language.masking import Action
@@ -64,6 +69,40 @@ def mask(batch: RecordBatch, rules: Sequence[FieldRule], budget: Budget | None =
         if rule.action is Action.DROP and rule.column not in present
     )
     return MaskedBatch(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)), tuple(receipts))
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What would be shown of one value, and each hidden part: start, end (characters of its text), kind, action."""
+
+    masked: Any
+    spans: tuple[tuple[int, int, str, str], ...]
+
+
+def explain_value(value: Any, action: Action, names: tuple[str, ...] = ()) -> Explained:
+    """One value outside any batch, by the same code. Objects and lists are masked as their JSON text."""
+    vouched = vouched_by_names(tuple(name for name in names if name))
+    if value is None or isinstance(value, bool) or action is Action.ALLOW:
+        return Explained(value, ()) if action in {Action.ALLOW, Action.DETECT} else _whole(value, action)
+    if action is not Action.DETECT:
+        return _whole(value, action)
+    if isinstance(value, int | float):
+        shown = number_shown(value, vouched)
+        if shown == value:
+            return Explained(value, ())
+        return Explained(shown, ((0, len(str(value)), str(shown).strip("<>"), "redact"),))
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    spans = spans_of(text, False, None, vouched)
+    if not spans:
+        return Explained(value, ())
+    return Explained(shown_with(text, spans), tuple((*span, "redact") for span in spans))
+
+
+def _whole(value: Any, action: Action) -> Explained:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    word = {Action.DROP: DROPPED, Action.LAST4: last4(text, cut=False), Action.HASH: "<HASH>"}.get(action, REDACTED)
+    hidden = len(text) - SHOWN if action is Action.LAST4 and len(text) >= MIN_FOR_LAST4 else len(text)
+    return Explained(word, ((0, hidden, "FIELD", str(action)),))
 
 
 def _captured(

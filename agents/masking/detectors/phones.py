@@ -33,6 +33,9 @@ NATIONAL_REGIONS: Final = (
     "ZA",
 )  # tried for numbers without a country
 
+BLOCK_DIGITS: Final = 6  # with the country's; plans differ behind them in a few small countries only
+MAX_BLOCKS: Final = 50_000  # some MiB
+
 _INTERNATIONAL: Final = re.compile(r"(?<![\w+])(?:\+|00) ?[1-9](?:[ ().\-/]{0,2}[0-9]){6,14}+(?![0-9])")
 _NORTH_AMERICAN: Final = re.compile(
     r"(?<![0-9_.\-+/])(?:1[ .\-])?(?:\([0-9]{3}\) ?|[0-9]{3}[ .\-])[0-9]{3}[ .\-][0-9]{4}(?![0-9]|[.\-/][0-9])"
@@ -78,7 +81,22 @@ def _with_extension(text: str, end: int) -> int:
     return extension.end() if extension else end
 
 
+_BLOCKS: Final[set[tuple[str | None, str, int]]] = set()
+
+
 def _is_valid(candidate: str, region: str | None) -> bool:
+    """A number of a block (its first digits, and how many there are) that has a valid number is valid: plans assign blocks."""
+    digits = "".join(character for character in candidate if character.isdigit())
+    block = (region, digits[:BLOCK_DIGITS], len(digits))
+    if block in _BLOCKS:
+        return True
+    valid = _is_valid_number(candidate, region)
+    if valid and len(_BLOCKS) < MAX_BLOCKS:
+        _BLOCKS.add(block)
+    return valid
+
+
+def _is_valid_number(candidate: str, region: str | None) -> bool:
     import phonenumbers  # its metadata takes half a second to import, and many hosts never see a candidate
 
     try:
