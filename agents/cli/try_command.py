@@ -36,7 +36,7 @@ from language import durations
 
 POLL_SECONDS: Final = 0.02  # a person sees a row at once, and a ring of some MiB does not fill up between
 ADOPT_SECONDS: Final = 2.0  # how soon a process that starts later is probed
-BUDGET_SECONDS: Final = 1.0
+BUDGET_SECONDS: Final = 0.4  # a window of agents.stages.budget
 
 
 @click.command("try")

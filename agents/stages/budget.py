@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-WINDOW_NS: Final = 1_000_000_000  # shorter ones would judge a burst, longer ones would hurt the target for longer
-PATIENCE: Final = 3  # windows in a row over budget: the target is over it for three seconds at most
+WINDOW_NS: Final = 400_000_000  # shorter ones would judge a burst, longer ones would hurt the target for longer
+PATIENCE: Final = 3  # windows in a row over budget: with the pauses between two looks, gone within two seconds
 
 
 @dataclass(frozen=True)

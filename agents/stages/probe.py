@@ -188,13 +188,13 @@ class RunningProbe:
         return self._stages.boot_ns() >= self._deadline
 
     def over_budget(self) -> bool:
-        """Whether it has cost more CPU than its limit for several seconds on end. Ask about once a second."""
+        """Whether it has cost more CPU than its limit for more than a second on end. Ask every window (`budget.WINDOW_NS`)."""
         spent = sum((self._spent(part) for part in self._parts), self._spent_over)
         return self._budget.broken(spent, self._stages.boot_ns())
 
     @property
     def cpu_share(self) -> float:
-        """Of one core, in the last whole second that `over_budget` looked at."""
+        """Of one core, in the last whole window that `over_budget` looked at."""
         return self._budget.last_share
 
     def accounting(self) -> Accounting:

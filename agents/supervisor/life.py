@@ -33,7 +33,7 @@ POLL_SECONDS: Final = 0.05  # while rows come
 IDLE_SECONDS: Final = 0.2  # while none do; a person does not see the difference
 ADOPT_SECONDS: Final = 3.0  # how soon a process that starts later is probed
 STATUS_SECONDS: Final = 5.0  # how often the accounting is told when no rows carry it
-BUDGET_SECONDS: Final = 1.0
+BUDGET_SECONDS: Final = 0.4  # a window of agents.stages.budget: one that is over goes within two seconds
 ABSENT_SECONDS: Final = 15.0  # a service without processes for this long has gone; a restart takes less
 
 _T = TypeVar("_T")

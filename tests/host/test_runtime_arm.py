@@ -196,6 +196,23 @@ def test_a_full_ring_is_counted_and_what_was_in_it_stays_right(target, offset, k
         assert counters[Counter.LOST_RING_FULL] == 1000 - len(records) > 0
 
 
+def test_hits_are_the_sum_of_their_outcomes_with_a_small_ring_under_overload(target, offset, features):
+    with armed(target, counting_program((offset,), ring_size=64 << 10), features) as probe:
+        target.start("threads 4 50000")
+        taken = 0
+        for _ in range(20):  # a reader that is far too slow
+            taken += len(rows(probe))
+            time.sleep(0.005)
+        target.finish()
+        probe.detach()
+        taken += len(rows(probe))
+        counters = probe.counters()
+        assert counters[Counter.HITS] == 200_000
+        assert counters[Counter.LOST_RING_FULL] > 0
+        assert counters[Counter.HITS] == taken + counters[Counter.LOST_RING_FULL]
+        assert counters[Counter.DELIVERED] == taken
+
+
 def test_a_site_is_told_by_its_cookie(target, binary, offset, kernel):
     twice = offset_of(binary, "probed")
     with armed(target, counting_program((twice, twice)), kernel) as probe:
