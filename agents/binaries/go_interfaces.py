@@ -115,6 +115,8 @@ class GoInterfaces:
 
         def rank(each: RuntimeType) -> tuple[int, str]:
             name = each.name.lstrip("*[]")
+            if each.name.startswith("**"):
+                return 5, each.name  # nobody passes these about; only the first MAX_TYPED get their values read
             if each.name in _PREDECLARED:
                 return 0, each.name
             if name.startswith(self._package + "."):
