@@ -235,12 +235,16 @@ class Api:
     def _refreshed(self, context: Context) -> Context:
         if not context.refresh_token:
             raise NotSignedIn("the sign-in has ended: run `probegate login` again")
-        try:
-            fresh = login.refreshed(context)
-        except SignInFailed as problem:
-            raise NotSignedIn(f"the sign-in has ended ({problem}): run `probegate login` again") from problem
-        self._credentials.put(fresh, activate=False)
-        return fresh
+        with self._credentials.locked():
+            context = self._credentials.contexts.get(context.name, context)
+            if context.is_fresh():
+                return context  # another process was faster
+            try:
+                fresh = login.refreshed(context)
+            except SignInFailed as problem:
+                raise NotSignedIn(f"the sign-in has ended ({problem}): run `probegate login` again") from problem
+            self._credentials.put(fresh, activate=False)
+            return fresh
 
     def _object(
         self, method: str, path: str, body: object = None, query: Mapping[str, Any] | None = None, key: str = ""

@@ -6,9 +6,12 @@ $PROBEGATE_CONFIG, or probegate/credentials.json below $XDG_CONFIG_HOME or ~/.co
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -84,6 +87,16 @@ class Credentials:
     def forget_tokens(self, name: str) -> None:
         self.contexts[name] = replace(self.contexts[name], access_token="", refresh_token="", expires_at=0.0)
         self.save()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process at a time, with what the others have written: a refresh token is good once, so two must not use it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        with os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.contexts = type(self).load(self.path).contexts or self.contexts
+            yield
 
     def save(self) -> None:
         """Write whole or not at all, mode 0600 from the first byte."""

@@ -134,4 +134,5 @@ def _principal(token: VerifiedToken) -> Principal:
         display_name=token.display_name,
         authenticated_at=token.authenticated_at,
         scopes=token.scopes,
+        groups=token.groups,
     )

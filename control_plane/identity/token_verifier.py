@@ -31,6 +31,7 @@ MAX_TOKEN: Final = 16 * 1024  # characters; a token is about 1 KiB, one with man
 LEEWAY: Final = timedelta(seconds=30)  # clocks of two hosts with NTP
 MAX_AGE: Final = timedelta(hours=24)  # a token issued longer ago is not a short-lived one, whatever its exp says
 MAX_SUBJECT: Final = 255  # OpenID Connect Core 1.0, section 2
+MAX_GROUPS: Final = 500  # of one token; MAX_TOKEN leaves room for a few hundred
 ASYMMETRIC: Final = frozenset(
     {"ES256", "ES384", "EdDSA", "Ed25519", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 )
@@ -73,6 +74,7 @@ class VerifiedToken:
     authenticated_at: datetime | None
     expires_at: datetime
     scopes: frozenset[str]
+    groups: frozenset[str] = frozenset()
 
 
 class TokenVerifier:
@@ -137,7 +139,16 @@ class TokenVerifier:
             authenticated_at=_moment(claims, "auth_time"),
             expires_at=expires_at,
             scopes=frozenset(str(claims.get("scope", "")).split()),
+            groups=_groups(claims),
         )
+
+
+def _groups(claims: Mapping[str, Any]) -> frozenset[str]:
+    """The claim `groups`, as most issuers spell it; what is no list of names is none at all."""
+    named = claims.get("groups")
+    if not isinstance(named, list) or len(named) > MAX_GROUPS:
+        return frozenset()
+    return frozenset(name for name in named if isinstance(name, str) and 0 < len(name) <= MAX_SUBJECT)
 
 
 def _checked_header(header: Mapping[str, Any], policy: IssuerPolicy) -> str | None:

@@ -173,3 +173,17 @@ async def test_rubbish_is_refused_without_an_accident(verifier, rubbish):
 def test_a_policy_without_a_signature_cannot_be_made(algorithms):
     with pytest.raises(ValueError, match="algorithms"):
         policy(algorithms=algorithms)
+
+
+@pytest.mark.parametrize(
+    ("groups", "read"),
+    [
+        (["devs", "ops"], {"devs", "ops"}),
+        (["devs", 7, ""], {"devs"}),
+        ("devs", set()),
+        (None, set()),
+        (["x"] * 501, set()),
+    ],
+)
+async def test_groups_are_a_list_of_names_or_none(verifier, now, groups, read):
+    assert (await verifier.verify(sign(KEY, claims(now, groups=groups)))).groups == read
