@@ -11,8 +11,6 @@ import pytest
 from control_plane.foundation.database import Database
 from tests.builders.database import postgresql_database, postgresql_server, sqlite_database
 
-FOLDERS_BY_MODULE = {"host", "integration"}
-
 
 def _no_bpf() -> str | None:
     """Why real probes cannot run here, or None."""
@@ -27,8 +25,11 @@ def _no_bpf() -> str | None:
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        # What a module starts (a server, an agent, a traced program) is started once: by one worker.
-        if FOLDERS_BY_MODULE & set(item.path.parts) and not item.get_closest_marker("xdist_group"):
+        # What a module starts (a server, an agent, a traced program) is started once: by one worker. The whole stacks
+        # run one after the other: each agent sees every process of this host.
+        if "integration" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("integration"))
+        elif "host" in item.path.parts:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
     host = [item for item in items if item.get_closest_marker("host")]
     if not host or (why := _no_bpf()) is None:

@@ -55,6 +55,25 @@ def until(holds, seconds: float = 30.0):
     return found
 
 
+def altered_text(pid: int) -> list[int]:
+    """Addresses of a process's code that differ from its executable: where a breakpoint stands. None: its old speed."""
+    executable = Path(f"/proc/{pid}/exe").read_bytes()
+    inode = Path(f"/proc/{pid}/exe").stat().st_ino
+    found = []
+    with Path(f"/proc/{pid}/mem").open("rb") as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, mode, offset, _, of = line.split()[:5]
+            if "x" in mode and int(of) == inode:
+                start, end = (int(edge, 16) for edge in span.split("-"))
+                memory.seek(start)
+                running = memory.read(end - start)
+                as_built = executable[int(offset, 16) :][: len(running)]
+                found += [
+                    start + at for at, pair in enumerate(zip(running, as_built, strict=False)) if pair[0] != pair[1]
+                ]
+    return found
+
+
 def our_programs() -> set[int]:
     return {program.id for program in inventory.programs()}
 
@@ -139,6 +158,7 @@ class TestEnds:
             follower.send_signal(signal.SIGINT)
         programs = our_programs() - before
         assert programs
+        assert altered_text(stack.started["shop"].pid)
         yield programs
         stack.run(ADA, "tracepoint", "stop", "checkout_tracer")
         assert until(lambda: not inventory.remaining(programs))
@@ -147,6 +167,7 @@ class TestEnds:
     def assert_gone(stack, programs, seconds: float = 30.0):
         assert until(lambda: not inventory.remaining(programs), seconds), "the kernel still holds our programs"
         assert stack.started["shop"].poll() is None
+        assert until(lambda: not altered_text(stack.started["shop"].pid)), "a breakpoint still stands in the program"
         calls = len(printed_calls(stack))
         assert until(lambda: len(printed_calls(stack)) > calls + 10), "the program does not go on"
 

@@ -29,8 +29,6 @@ spec:
 """
 DENIED = 3
 
-pytestmark = [pytest.mark.host, pytest.mark.peer, pytest.mark.xdist_group("whole")]
-
 
 def armed(stack: LocalStack, name: str) -> bool:
     return any(agent["state"] == "armed" for agent in stack.json(ADA, "tracepoint", "show", name)["agents"])
