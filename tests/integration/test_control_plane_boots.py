@@ -35,7 +35,7 @@ spec:
   table: sums
 """
 
-pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("control_plane_boots")]
+pytestmark = pytest.mark.peer
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,8 @@ spec:
 """
 DENIED = 3
 
+pytestmark = [pytest.mark.host, pytest.mark.peer]
+
 
 def armed(stack: LocalStack, name: str) -> bool:
     return any(agent["state"] == "armed" for agent in stack.json(ADA, "tracepoint", "show", name)["agents"])
