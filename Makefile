@@ -21,12 +21,12 @@ demo:                      ## the main job from sign-in to masked rows; ARGS=--o
 test: setup                ## every test, real BPF included
 	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-check: setup               ## format, lint, imports, types, unit and architecture tests
+check: setup               ## format, lint, imports, types, unit and architecture tests that need no other server
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@PYTHONPATH=.:proto .venv/bin/lint-imports --no-cache
 	@.venv/bin/mypy
-	@$(PYTHON) -m pytest -q -n $(WORKERS) tests/unit tests/architecture
+	@$(PYTHON) -m pytest -q -n $(WORKERS) -m "not peer" tests/unit tests/architecture
 
 bench: setup               ## ratios against peers, in bench/out/results.json
 	@$(PYTHON) -m bench $(ARGS)
