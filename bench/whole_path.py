@@ -76,7 +76,9 @@ def _armed(stack: LocalStack, number: int) -> float:
     approved = stack.run(GRACE, "template", "approve", submitted[0]["name"], "--digest", submitted[0]["digest"])
     if approved.returncode:
         raise StackFailed(approved.stderr)
-    command = stack.client_command("run", str(template), "--keep", "-o", "jsonl", "--ttl", "5m")
+    command = stack.client_command(
+        "run", str(template), "--pid", str(stack.started["shop"].pid), "--keep", "-o", "jsonl", "--ttl", "5m"
+    )
     with subprocess.Popen(
         command, env=stack.person_environment(ADA), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as follower:

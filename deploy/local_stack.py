@@ -180,8 +180,9 @@ class LocalStack:
 
     def start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with self._log(name) as log:
+            # setpriv: no part outlives whoever started the stack, however that ended
             process = subprocess.Popen(
-                command, env=self.environment(), cwd=self.directory, stdout=log, stderr=subprocess.STDOUT,
+                ["setpriv", "--pdeathsig", "TERM", *command], env=self.environment(), cwd=self.directory, stdout=log, stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         self.started[name] = process
