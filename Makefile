@@ -26,7 +26,7 @@ check: setup               ## format, lint, imports, types, unit and architectur
 	@.venv/bin/ruff check .
 	@PYTHONPATH=.:proto .venv/bin/lint-imports --no-cache
 	@.venv/bin/mypy
-	@$(PYTHON) -m pytest -q -n $(WORKERS) -m "not peer" tests/unit tests/architecture
+	@$(PYTHON) -m pytest -q -n $(WORKERS) -m "not peer and not long" tests/unit tests/architecture
 
 bench: setup               ## ratios against peers, in bench/out/results.json
 	@$(PYTHON) -m bench $(ARGS)

@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from control_plane.foundation.audit_trail import AuditAction
 from control_plane.foundation.clock import ManualClock
 from control_plane.foundation.errors import ProbegateError
@@ -324,6 +326,7 @@ class History:
             return "sha256:" + "1" * 64
 
 
+@pytest.mark.long
 async def test_no_history_dispatches_what_was_not_approved(tmp_path) -> None:
     seen: Counter = Counter()
     async with sqlite_database(tmp_path) as database:
