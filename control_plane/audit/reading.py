@@ -117,7 +117,7 @@ class AuditReading:
             raise Invalid(f"limit is {query.limit}: ask for 1 to {MAX_PAGE} entries at a time")
         statement = _search(grant.resource.tenant, query)
         asked = {name: value for name, value in vars(query).items() if value not in ("", None, False)}
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             await self._note(session, grant, "search", asked)
             rows = (await session.execute(statement)).all()
         entries = tuple(LoggedEntry(row.number, row.leaf, row.entry) for row in rows[: query.limit])
@@ -125,14 +125,14 @@ class AuditReading:
         return Page(entries, _cursor(entries[-1].index) if more else "")
 
     async def checkpoint(self, grant: Grant) -> str:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             await self._note(session, grant, "checkpoint", {})
             return await self._audit.checkpoint(session, grant.resource.tenant)
 
     async def prove_inclusion(self, grant: Grant, index: int) -> InclusionProof:
         """Raises NotFound when the log has no such entry."""
         tenant = grant.resource.tenant
-        async with self._database.transaction() as session:
+        async with self._database.transaction(tenant) as session:
             size = 1 + await self._note(session, grant, "proof", {"index": index})
             if not 0 <= index < size:
                 raise NotFound(f"the log has {size} entries, counted from 0: there is no entry {index}")
@@ -144,7 +144,7 @@ class AuditReading:
     async def prove_consistency(self, grant: Grant, old: int) -> ConsistencyProof:
         """Raises NotFound when the log is smaller than that."""
         tenant = grant.resource.tenant
-        async with self._database.transaction() as session:
+        async with self._database.transaction(tenant) as session:
             size = 1 + await self._note(session, grant, "consistency", {"old": old})
             if not 0 <= old <= size:
                 raise NotFound(f"the log has {size} entries: it never had {old}")
@@ -155,7 +155,7 @@ class AuditReading:
     async def export(self, grant: Grant, first: int = 0) -> Export:
         """Everything from entry `first` on, up to the entry that says so. Raises NotFound beyond the end."""
         tenant = grant.resource.tenant
-        async with self._database.transaction() as session:
+        async with self._database.transaction(tenant) as session:
             size = 1 + await self._note(session, grant, "export", {"first": first})
             if not 0 <= first < size:
                 raise NotFound(f"the log has {size} entries, counted from 0: there is none from {first} on")
@@ -172,7 +172,7 @@ class AuditReading:
         for start in range(first, size, EXPORT_CHUNK):
             end = min(start + EXPORT_CHUNK, size)
             chunk = _entries(tenant).where(AuditEntryRow.number >= start, AuditEntryRow.number < end)
-            async with self._database.transaction() as session:
+            async with self._database.transaction(tenant) as session:
                 rows = (await session.execute(chunk.order_by(AuditEntryRow.number))).all()
             yield b"".join(audit_lines.entry_line(_stored(row.leaf), _stored(row.entry)) for row in rows)
 

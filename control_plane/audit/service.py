@@ -27,7 +27,7 @@ from control_plane.audit.tables import AuditCheckpointRow, AuditEntryRow, AuditN
 from control_plane.foundation.audit_trail import AuditEvent
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
-from control_plane.foundation.database import Database
+from control_plane.foundation.database import Database, EveryTenant
 from control_plane.foundation.errors import AuditUnavailable
 from control_plane.foundation.identifiers import TenantId
 from control_plane.foundation.uninterrupted import uninterrupted
@@ -134,10 +134,10 @@ class AuditLog:
             .where(AuditCheckpointRow.tenant == AuditTreeRow.tenant, AuditCheckpointRow.size == AuditTreeRow.size)
             .exists()
         )
-        async with self._database.transaction() as session:
+        async with self._database.transaction(EveryTenant("which logs grew since they were signed")) as session:
             tenants = (await session.scalars(select(AuditTreeRow.tenant).where(~signed))).all()
         for tenant in tenants:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(TenantId(tenant)) as session:
                 await self.checkpoint(session, TenantId(tenant))
         return len(tenants)
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.audit.immutability import guards
 from control_plane.foundation.database import Base, UtcDateTime
+from control_plane.foundation.row_security import APPEND_ONLY, GROW_ONLY
 
 
 class AuditEntryRow(Base):
@@ -23,6 +24,7 @@ class AuditEntryRow(Base):
         Index("audit_entries_by_action", "tenant", "action", "number"),
         Index("audit_entries_by_actor", "tenant", "actor", "number"),
         Index("audit_entries_by_resource", "tenant", "resource", "number"),
+        {"info": APPEND_ONLY},
     )
 
     tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
@@ -41,6 +43,7 @@ class AuditNodeRow(Base):
     """The hash of a perfect subtree above the leaves; written once, when the last leaf below it was."""
 
     __tablename__ = "audit_nodes"
+    __table_args__ = {"info": APPEND_ONLY}  # noqa: RUF012 -- SQLAlchemy's own way
 
     tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
     level: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -52,6 +55,7 @@ class AuditTreeRow(Base):
     """The tenant's tree now; its row lock is what puts concurrent appends in order."""
 
     __tablename__ = "audit_trees"
+    __table_args__ = {"info": GROW_ONLY}  # noqa: RUF012 -- SQLAlchemy's own way
 
     tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
     size: Mapped[int] = mapped_column(BigInteger)
@@ -60,6 +64,7 @@ class AuditTreeRow(Base):
 
 class AuditCheckpointRow(Base):
     __tablename__ = "audit_checkpoints"
+    __table_args__ = {"info": APPEND_ONLY}  # noqa: RUF012 -- SQLAlchemy's own way
 
     tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
     size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -24,6 +24,7 @@ import control_plane.records.tables
 import control_plane.templates.tables
 import control_plane.tracepoints.tables  # noqa: F401
 from control_plane.foundation.database import Base, Database
+from control_plane.foundation.row_security import APP_ROLE, secure, unsecured
 from control_plane.migrations import HEAD
 
 METADATA: Final = Base.metadata
@@ -37,9 +38,11 @@ class WrongSchema(Exception):
 
 async def make_ready(database: Database) -> None:
     """An embedded database is made or upgraded, another one is only looked at. Raises WrongSchema."""
-    async with database.engine.begin() as connection:
+    async with database.owner() as connection:
         current = await connection.run_sync(_current)
         if current == HEAD:
+            if not database.is_sqlite:
+                await connection.run_sync(_refuse_unsecured)
             return
         if not database.is_sqlite:
             raise WrongSchema(
@@ -54,10 +57,12 @@ async def make_ready(database: Database) -> None:
 
 async def upgrade(database: Database) -> None:
     """All migrations that are missing, in one transaction."""
-    async with database.engine.begin() as connection:
+    async with database.owner() as connection:
         if not database.is_sqlite:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         await connection.run_sync(_upgrade)
+        if not database.is_sqlite:
+            await connection.run_sync(secure, METADATA)
 
 
 def alembic_config(connection: Connection) -> Any:
@@ -75,6 +80,21 @@ def _current(connection: Connection) -> str | None:
         return None
     found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return found
+
+
+def _refuse_unsecured(connection: Connection) -> None:
+    """Raises WrongSchema: without row-level security, or as a role that it does not bind, no server starts."""
+    found = unsecured(connection, METADATA)
+    if found:
+        raise WrongSchema(f"row-level security is not as it must be ({found[0]}): run `probegate-server migrate`")
+    row = connection.execute(
+        text("SELECT rolsuper OR rolbypassrls OR rolcreaterole AS mighty FROM pg_roles WHERE rolname = :role"),
+        {"role": APP_ROLE},
+    ).one()
+    if row.mighty:
+        raise WrongSchema(
+            f"the role {APP_ROLE} has powers that it must not have: ALTER ROLE {APP_ROLE} NOSUPERUSER NOBYPASSRLS NOCREATEROLE"
+        )
 
 
 def _upgrade(connection: Connection) -> None:

@@ -40,7 +40,7 @@ class Deliveries:
             place.in_([(spec.tracepoint_id, spec.version) for spec in specs]),
         )
         try:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(to.tenant) as session:
                 known = {(row.tracepoint_id, row.version) for row in await session.execute(wanted)}
                 for spec in specs:
                     if (spec.tracepoint_id, spec.version) in known:
@@ -70,7 +70,7 @@ class Deliveries:
             .returning(AgentRow.agent_id)
         )
         try:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(known.tenant) as session:
                 found = (await session.execute(changed)).one_or_none()
         except SQLAlchemyError as error:
             raise DependencyUnavailable("the database does not answer") from error

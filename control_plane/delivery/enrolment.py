@@ -24,7 +24,7 @@ from control_plane.delivery.pki import AgentCertificate, CertificateAuthority
 from control_plane.delivery.tables import AgentRow, JoinTokenRow
 from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditTrail, Outcome
 from control_plane.foundation.clock import Clock
-from control_plane.foundation.database import Database
+from control_plane.foundation.database import Database, EveryTenant
 from control_plane.foundation.errors import Denied, Invalid
 from control_plane.foundation.identifiers import AgentId, TenantId, new_id
 from control_plane.policy.model import Grant
@@ -86,7 +86,7 @@ class Enrolment:
             resource=f"join-token/{token_id}",
             detail={"expires_at": now + life, "uses": uses},
         )
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             await session.execute(row)
             await self._audit.append(session, grant.resource.tenant, event)
         return MintedToken(str(JoinToken(secret, self._authority.sha256)), token_id, now + life, uses)
@@ -100,12 +100,15 @@ class Enrolment:
             raise Invalid(str(error)) from error
         agent = AgentId(new_id("ag"))
         certificate = self._authority.issue_agent(agent, request)
-        async with self._database.transaction() as session:
-            used = await self._use(session, token)
-            if used is not None:
-                await self._add(session, used, agent, hostname, certificate, peer)
+        known = await self._known(token)
+        used = None
+        if known is not None:
+            async with self._database.transaction(TenantId(known.tenant)) as session:
+                used = await self._use(session, known)
+                if used is not None:
+                    await self._add(session, used, agent, hostname, certificate, peer)
         if used is None:
-            await self._refuse(token, hostname, peer)
+            await self._refuse(known, hostname, peer)
             raise Denied("the join token is unknown, expired or used up: make a new one with `probegate agent token`")
         return EnrolledAgent(agent, TenantId(used.tenant), certificate)
 
@@ -125,18 +128,24 @@ class Enrolment:
             resource=f"agent/{agent}",
             detail={"renewed": True, "serial": certificate.serial, "until": certificate.not_after},
         )
-        async with self._database.transaction() as session:
+        async with self._database.transaction(tenant) as session:
             if (await session.execute(changed)).one_or_none() is None:
                 raise Denied("this agent was revoked: enrol it again with a new join token")
             await self._audit.append(session, tenant, event)
         return certificate
 
-    async def _use(self, session: AsyncSession, token: JoinToken) -> JoinTokenRow | None:
+    async def _known(self, token: JoinToken) -> JoinTokenRow | None:
+        wanted = select(JoinTokenRow).where(JoinTokenRow.secret_sha256 == _sha256(token.secret))
+        async with self._database.transaction(EveryTenant("a join token's secret says whose it is")) as session:
+            return (await session.scalars(wanted)).one_or_none()
+
+    async def _use(self, session: AsyncSession, token: JoinTokenRow) -> JoinTokenRow | None:
         """Count one use, if there is one left: in one statement, so that two hosts cannot have the last one."""
         used = (
             update(JoinTokenRow)
             .where(
-                JoinTokenRow.secret_sha256 == _sha256(token.secret),
+                JoinTokenRow.tenant == token.tenant,
+                JoinTokenRow.token_id == token.token_id,
                 JoinTokenRow.expires_at > self._clock.now(),
                 JoinTokenRow.uses < JoinTokenRow.max_uses,
             )
@@ -184,14 +193,13 @@ class Enrolment:
         )
         await self._audit.append(session, TenantId(token.tenant), event)
 
-    async def _refuse(self, token: JoinToken, hostname: str, peer: str) -> None:
+    async def _refuse(self, known: JoinTokenRow | None, hostname: str, peer: str) -> None:
         """Into the log of the token's tenant; of the platform, when nobody knows the token."""
-        wanted = select(JoinTokenRow).where(JoinTokenRow.secret_sha256 == _sha256(token.secret))
-        async with self._database.transaction() as session:
-            known = (await session.scalars(wanted)).one_or_none()
+        tenant = TenantId(known.tenant) if known else PLATFORM_TENANT
+        async with self._database.transaction(tenant) as session:
             why = "unknown"
             if known is not None:
-                why = "used up" if known.uses >= known.max_uses else "expired"
+                why = "expired" if known.expires_at <= self._clock.now() else "used up"
             event = AuditEvent(
                 action=AuditAction.AGENT_ENROLL,
                 outcome=Outcome.REFUSED,
@@ -199,7 +207,7 @@ class Enrolment:
                 resource=f"join-token/{known.token_id}" if known else "join-token/",
                 detail={"reason": why, "hostname": hostname, "peer": peer},
             )
-            await self._audit.append(session, TenantId(known.tenant) if known else PLATFORM_TENANT, event)
+            await self._audit.append(session, tenant, event)
 
 
 def _sha256(secret: str) -> str:

@@ -21,7 +21,7 @@ from wire.identity import agent_id_of, agent_uri
 
 from control_plane.delivery.tables import AgentRow
 from control_plane.foundation.clock import Clock
-from control_plane.foundation.database import DATABASE_UNREACHABLE, Database
+from control_plane.foundation.database import DATABASE_UNREACHABLE, Database, EveryTenant
 from control_plane.foundation.errors import Denied, DependencyUnavailable, Unauthenticated
 from control_plane.foundation.identifiers import AgentId, TenantId
 from control_plane.foundation.uninterrupted import uninterrupted
@@ -68,7 +68,9 @@ class Identification:
     async def _tenant_of(self, agent: AgentId) -> TenantId:
         wanted = select(AgentRow.tenant, AgentRow.revoked_at).where(AgentRow.agent_id == agent)
         try:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(
+                EveryTenant("the certificate names the agent, its row the tenant")
+            ) as session:
                 found = (await session.execute(wanted)).one_or_none()
         except DATABASE_UNREACHABLE as error:
             raise DependencyUnavailable("the database does not answer: try again") from error

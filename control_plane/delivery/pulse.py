@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.delivery.ports import SpecStore
-from control_plane.foundation.database import Database
+from control_plane.foundation.database import NO_TENANT, Database
 from control_plane.foundation.errors import DependencyUnavailable
 
 FRESH_SECONDS: Final = 1.0  # "just now": so much later than one lease after the loss may the last probe end
@@ -56,5 +56,5 @@ class Pulse:
         return ""
 
     async def _ask_database(self) -> None:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             await session.execute(select(1))

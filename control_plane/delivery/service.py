@@ -81,7 +81,7 @@ class Fleet:
             .order_by(AgentRow.enrolled_at.desc(), AgentRow.agent_id)
             .limit(MAX_AGENTS)
         )
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             return tuple((await session.scalars(wanted)).all())
 
     def is_active(self, agent: AgentRow) -> bool:
@@ -103,7 +103,7 @@ class Fleet:
             actor=grant.principal.id,
             resource=f"agent/{agent[:64]}",
         )
-        async with self._database.transaction() as session:
+        async with self._database.transaction(tenant) as session:
             if (await session.execute(changed)).one_or_none() is None:
                 raise NotFound(
                     f"there is no agent {agent[:64]!r} that could be revoked; `probegate agent ls` lists them"

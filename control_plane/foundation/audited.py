@@ -24,7 +24,7 @@ async def audited(
 ) -> AsyncIterator[AsyncSession]:
     """A session whose block commits, or rolls back and is logged as refused. Raises what the block raises."""
     try:
-        async with database.transaction() as session:
+        async with database.transaction(tenant) as session:
             yield session
     except AuditUnavailable:
         raise  # there is no log to write this into
@@ -38,6 +38,6 @@ async def audited(
             detail={"code": error.code, "reason": error.detail},
             request_id=current_request_id.get(),
         )
-        async with database.transaction() as session:
+        async with database.transaction(tenant) as session:
             await audit.append(session, tenant, event)
         raise

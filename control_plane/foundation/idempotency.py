@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.database import Base, Database, UtcDateTime
 from control_plane.foundation.errors import Conflict, Invalid
+from control_plane.foundation.identifiers import TenantId
 
 KEPT: Final = timedelta(hours=24)  # longer than any pipeline retries
 STUCK: Final = timedelta(minutes=1)  # a process that died at work does not hold a key for a day
@@ -71,7 +72,7 @@ class Idempotency:
         except BaseException:
             await self._forgotten(tenant, subject, key)
             raise
-        async with self._database.transaction() as session:
+        async with self._database.transaction(TenantId(tenant)) as session:
             row = await session.get(IdempotencyRow, (tenant, subject, key))
             if row is not None:
                 row.answer = answer.model_dump_json()
@@ -81,8 +82,10 @@ class Idempotency:
         """The answer that is there; None when this call has the key now."""
         now = self._clock.now()
         try:
-            async with self._database.transaction() as session:
-                await session.execute(delete(IdempotencyRow).where(IdempotencyRow.at < now - KEPT))
+            async with self._database.transaction(TenantId(tenant)) as session:
+                await session.execute(
+                    delete(IdempotencyRow).where(IdempotencyRow.tenant == tenant, IdempotencyRow.at < now - KEPT)
+                )
                 row = await session.get(IdempotencyRow, (tenant, subject, key), with_for_update=True)
                 if row is None:
                     session.add(
@@ -106,7 +109,7 @@ class Idempotency:
 
     async def _forgotten(self, tenant: str, subject: str, key: str) -> None:
         table = IdempotencyRow
-        async with self._database.transaction() as session:
+        async with self._database.transaction(TenantId(tenant)) as session:
             await session.execute(
                 delete(table).where(table.tenant == tenant, table.subject == subject, table.key == key)
             )

@@ -108,7 +108,7 @@ class Identity:
 
     async def _write(self, action: AuditAction, outcome: Outcome, actor: str, detail: dict[str, object]) -> None:
         event = AuditEvent(action, outcome, actor, "", detail, request_id=current_request_id.get())
-        async with self._database.transaction() as session:
+        async with self._database.transaction(_PLATFORM_LOG) as session:
             await self._audit.append(session, _PLATFORM_LOG, event)
 
 

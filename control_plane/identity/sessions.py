@@ -17,7 +17,7 @@ from sqlalchemy import delete
 from starlette.requests import HTTPConnection, Request
 
 from control_plane.foundation.clock import Clock
-from control_plane.foundation.database import Database
+from control_plane.foundation.database import NO_TENANT, Database
 from control_plane.identity.tables import SessionRow
 from control_plane.identity.token_verifier import VerifiedToken
 
@@ -45,7 +45,7 @@ class Sessions:
         """A new session; the cookie's value, which is not kept."""
         value = secrets.token_urlsafe(32)
         now = self._clock.now()
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             await session.execute(delete(SessionRow).where(SessionRow.expires_at < now))
             session.add(
                 SessionRow(
@@ -65,14 +65,14 @@ class Sessions:
         value = connection.cookies.get(self.cookie)
         if not value:
             return None
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             row = await session.get(SessionRow, _hash(value))
         if row is None or row.expires_at <= self._clock.now():
             return None
         return Session(_token(row, row.expires_at), row.csrf_token)
 
     async def close(self, connection: HTTPConnection) -> None:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             await session.execute(
                 delete(SessionRow).where(SessionRow.id_hash == _hash(connection.cookies.get(self.cookie, "")))
             )

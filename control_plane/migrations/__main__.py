@@ -15,7 +15,7 @@ async def main(message: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         database = Database(f"sqlite+aiosqlite:///{directory}/migrating.db")
         await upgrade(database)
-        async with database.engine.begin() as connection:
+        async with database.owner() as connection:
             await connection.run_sync(
                 lambda sync: command.revision(alembic_config(sync), message, autogenerate=True, rev_id=f"{_next():04d}")
             )

@@ -110,14 +110,14 @@ class PolicyChanges:
 
     async def show(self, grant: Grant) -> PolicyVersion | None:
         """The version in force; None while the tenant has none of its own."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             row = await self._applied(session, grant.resource.tenant)
             return None if row is None else _version(row)
 
     async def versions(self, grant: Grant) -> tuple[PolicyVersion, ...]:
         """The newest first."""
         table = PolicyVersionRow
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             rows = await session.scalars(
                 select(table).where(table.tenant == grant.resource.tenant).order_by(table.version.desc()).limit(200)
             )
@@ -126,7 +126,7 @@ class PolicyChanges:
     async def plan(self, grant: Grant, source: str) -> Plan:
         """Nothing changes. Raises BadPolicy."""
         document = load_policy(source, self._base.book)
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             return self._plan(await self._snapshot(session, grant.resource.tenant), document, source, grant)
 
     async def apply(self, grant: Grant, source: str, message: str, if_match: int | None = None) -> PolicyVersion:
@@ -185,7 +185,7 @@ class PolicyChanges:
 
     async def rollback(self, grant: Grant, version: int) -> PolicyVersion:
         """A new version with an old one's text, by the same rules as any other. Raises NotFound and what `apply` raises."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             row = await session.get(PolicyVersionRow, (grant.resource.tenant, version))
         if row is None or row.state not in {VersionState.SUPERSEDED, VersionState.APPLIED}:
             raise NotFound(f"policy version {version} was never in force; `probegate policy versions` lists them")
@@ -194,7 +194,7 @@ class PolicyChanges:
     async def who_can(self, grant: Grant, permission: str, name: str) -> dict[str, str]:
         """Members who may, and by which rule; conditions are told, not judged."""
         asked = _permission(permission)
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             snapshot = await self._snapshot(session, grant.resource.tenant)
         may = {}
         for subject in sorted(snapshot.members):
@@ -210,7 +210,7 @@ class PolicyChanges:
         """How many recorded decisions were asked again, and those that would come out otherwise. Raises BadPolicy."""
         document = load_policy(source, self._base.book)
         tenant = grant.resource.tenant
-        async with self._database.transaction() as session:
+        async with self._database.transaction(tenant) as session:
             snapshot = _with(await self._snapshot(session, tenant), document)
             decisions = await self._log.recorded(session, tenant, MAX_SIMULATED)
         flips = []

@@ -175,7 +175,7 @@ class LockService:
             return _lock(row)
 
     async def list(self, grant: Grant) -> tuple[Lock, ...]:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             return await active_locks(session, grant.resource.tenant, self._clock.now())
 
     async def _log(

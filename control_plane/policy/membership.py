@@ -20,7 +20,7 @@ from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditT
 from control_plane.foundation.audited import audited
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
-from control_plane.foundation.database import Database
+from control_plane.foundation.database import Database, EveryTenant, within
 from control_plane.foundation.errors import Conflict, Invalid, NotFound
 from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.identity.model import Principal
@@ -75,18 +75,19 @@ class MembershipService:
 
     async def unsafe_create_tenant(self, name: str, title: str, administrator: str) -> Tenant:
         """From the server's shell, where no principal exists. Audited as `system`."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(PLATFORM_TENANT) as session:
             await self._ensure_platform(session)
             return await self._create(session, name, title, administrator, _OPERATOR)
 
     async def unsafe_put_member(self, tenant: TenantId, subject: str, roles: Sequence[str]) -> Membership:
         """From the server's shell: how the first administrators come to be. Audited as `system`."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(PLATFORM_TENANT) as session:
             await self._ensure_platform(session)
-            return await self._put(session, tenant, subject, roles, _OPERATOR)
+            async with within(session, tenant):
+                return await self._put(session, tenant, subject, roles, _OPERATOR)
 
     async def show(self, grant: Grant) -> Tenant:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             row = await session.get(TenantRow, grant.resource.tenant)
         if row is None:
             raise no_such_tenant(grant.resource.tenant)
@@ -94,7 +95,7 @@ class MembershipService:
 
     async def members(self, grant: Grant) -> tuple[Membership, ...]:
         tenant = grant.resource.tenant
-        async with self._database.transaction() as session:
+        async with self._database.transaction(tenant) as session:
             rows = await session.scalars(
                 select(MemberRow).where(MemberRow.tenant == tenant).order_by(MemberRow.subject, MemberRow.role)
             )
@@ -126,7 +127,7 @@ class MembershipService:
 
     async def of(self, principal: Principal) -> tuple[Membership, ...]:
         """Where the principal is a member. Needs no grant: it is about the one who asks."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(EveryTenant("where one person is a member")) as session:
             rows = await session.scalars(
                 select(MemberRow).where(MemberRow.subject == principal.id).order_by(MemberRow.tenant, MemberRow.role)
             )
@@ -147,15 +148,11 @@ class MembershipService:
             )
         if not title.isprintable() or len(title) > MAX_TITLE:
             raise Invalid(f"title: expected at most {MAX_TITLE} printable characters")
-        if await session.get(TenantRow, name) is not None:
-            raise Conflict(f"there is a tenant {name!r} already", code="name_taken")
         subject = self.complete(administrator)
         tenant = TenantId(name)
         row = TenantRow(
             tenant=name, title=title or name, policy_version=1, created_at=self._clock.now(), created_by=actor
         )
-        session.add(row)
-        await session.flush()
         created = AuditEvent(
             AuditAction.TENANT_CREATE,
             Outcome.SUCCESS,
@@ -164,9 +161,14 @@ class MembershipService:
             {"title": row.title, "administrator": subject},
             current_request_id.get(),
         )
-        await self._audit.append(session, tenant, created)
         await self._audit.append(session, PLATFORM_TENANT, created)
-        await self._put(session, tenant, subject, ["tenant-admin"], actor)
+        async with within(session, tenant):
+            if await session.get(TenantRow, name) is not None:
+                raise Conflict(f"there is a tenant {name!r} already", code="name_taken")
+            session.add(row)
+            await session.flush()
+            await self._audit.append(session, tenant, created)
+            await self._put(session, tenant, subject, ["tenant-admin"], actor)
         return _tenant(row)
 
     async def _put(

@@ -62,15 +62,15 @@ class PolicyService:
 
     async def require(self, principal: Principal, permission: Permission, resource: Resource) -> Grant:
         """The proof of a yes. Raises Denied, NotFound, AuditUnavailable."""
-        async with self._database.transaction() as session:
+        decision = None
+        async with self._database.transaction(resource.tenant) as session:
             snapshot = await self._snapshot(session, resource.tenant)
-            if snapshot is None or not snapshot.roles_of(principal.id, principal.groups):
-                decision = None
-                await self._write(session, PLATFORM_TENANT, principal, permission, resource, None)
-            else:
+            if snapshot is not None and snapshot.roles_of(principal.id, principal.groups):
                 decision = self._decide(snapshot, principal, permission, resource.name)
                 await self._write(session, resource.tenant, principal, permission, resource, decision)
         if decision is None:
+            async with self._database.transaction(PLATFORM_TENANT) as session:
+                await self._write(session, PLATFORM_TENANT, principal, permission, resource, None)
             raise no_such_tenant(resource.tenant)
         if not decision.allowed:
             _refuse(decision, permission, resource)
@@ -78,7 +78,7 @@ class PolicyService:
 
     async def can(self, principal: Principal, permission: str, tenant: TenantId, name: str) -> Decision:
         """The same answer without asking for anything: `can-i`. Mints nothing. Raises NotFound like `require`."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(tenant) as session:
             snapshot = await self._snapshot(session, tenant)
         if snapshot is None or not snapshot.roles_of(principal.id, principal.groups):
             raise no_such_tenant(tenant)
@@ -87,7 +87,7 @@ class PolicyService:
     async def explain(self, grant: Grant, subject: str, permission: str, name: str) -> Explanation:
         """Somebody else's decision, with every rule that was looked at, and casbin's own answer beside it."""
         tenant = grant.resource.tenant
-        async with self._database.transaction() as session:
+        async with self._database.transaction(tenant) as session:
             snapshot = await self._snapshot(session, tenant)
         if snapshot is None:
             raise no_such_tenant(tenant)
@@ -107,7 +107,7 @@ class PolicyService:
         """
         principal = unsafe_operator()
         decision = Decision(True, "operator-shell", "")
-        async with self._database.transaction() as session:
+        async with self._database.transaction(resource.tenant) as session:
             known = await session.get(TenantRow, resource.tenant) is not None
             if known:
                 await self._write(session, resource.tenant, principal, permission, resource, decision)

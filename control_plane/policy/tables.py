@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.foundation.database import Base, UtcDateTime
+from control_plane.foundation.row_security import PLATFORM_READABLE
 
 
 class TenantRow(Base):
@@ -36,6 +37,7 @@ class LockRow(Base):
     """A lock, and its end when it was released; those of the tenant `platform` hold everywhere."""
 
     __tablename__ = "locks"
+    __table_args__ = {"info": PLATFORM_READABLE}  # noqa: RUF012 -- SQLAlchemy's own way
 
     tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
     id: Mapped[str] = mapped_column(String(40), primary_key=True)

@@ -82,7 +82,7 @@ class RecordExports:
     async def _batches(self, grant: Grant, table: Table, end: int) -> AsyncIterator[pa.RecordBatch]:
         position = 0
         while True:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(grant.resource.tenant) as session:
                 rows = await batches_of_version(session, grant.resource.tenant, table.name, table.version, position)
                 found = [(row.position, row.arrow) for row in rows if row.position < end]
             for _, arrow in found:

@@ -58,7 +58,7 @@ class RecordIntake:
         except BadBatch as error:
             return f"bad_batch: {error}"
         try:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(tenant) as session:
                 refusal = await self._store(session, tenant, agent, batch, columns)
         except DATABASE_UNREACHABLE as error:
             raise DependencyUnavailable("the database cannot take the batch now; send it again") from error

@@ -55,7 +55,7 @@ class ApprovalRules:
         self._book = book
 
     async def list(self, grant: Grant) -> tuple[TenantRule, ...]:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             rows = await session.scalars(
                 select(ApprovalRuleRow)
                 .where(ApprovalRuleRow.tenant == grant.resource.tenant)
@@ -132,7 +132,7 @@ class PersonLinks:
         self._clock = clock
 
     async def list(self, grant: Grant) -> tuple[PersonLink, ...]:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             rows = await session.scalars(
                 select(PersonLinkRow)
                 .where(PersonLinkRow.tenant == grant.resource.tenant)

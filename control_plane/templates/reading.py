@@ -49,7 +49,7 @@ class TemplateReading:
         if cursor:
             wanted = wanted.where(tuple_(table.name, table.version) > tuple_(*_opened(cursor)))
         limit = max(1, min(limit, MAX_PAGE))
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             rows = (await session.scalars(wanted.limit(limit + 1))).all()
             items = tuple([version_of(row, await reviews_of(session, row)) for row in rows[:limit]])
         more = len(rows) > limit
@@ -57,13 +57,13 @@ class TemplateReading:
 
     async def show(self, grant: Grant, name: str, version: int | None = None) -> TemplateVersion:
         """One version, the newest unless it is named. Raises NotFound."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             row = await version_row(session, grant.resource.tenant, name, version)
             return version_of(row, await reviews_of(session, row))
 
     async def history(self, grant: Grant, name: str) -> tuple[TemplateVersion, ...]:
         """Every version, the newest first. Raises NotFound."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             rows = (await session.scalars(_versions(grant.resource.tenant, name).limit(MAX_PAGE))).all()
             if not rows:
                 raise no_such_template(name)
@@ -74,7 +74,7 @@ class TemplateReading:
     ) -> Difference:
         """Between the last approved version before `after` (or `before`) and `after` (or the newest). Raises NotFound."""
         tenant = grant.resource.tenant
-        async with self._database.transaction() as session:
+        async with self._database.transaction(tenant) as session:
             new = await version_row(session, tenant, name, after)
             if before is not None:
                 old = await version_row(session, tenant, name, before)

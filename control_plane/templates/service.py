@@ -26,7 +26,7 @@ from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditT
 from control_plane.foundation.audited import audited
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
-from control_plane.foundation.database import Database
+from control_plane.foundation.database import Database, EveryTenant
 from control_plane.foundation.errors import Conflict, Denied, Invalid, InvalidTemplate, Stale
 from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.identity.model import PrincipalKind
@@ -155,10 +155,21 @@ class TemplateService:
     async def lapse(self) -> int:
         """Close the reviews that nobody finished in time; how many those were. Called by a loop beside the requests."""
         table = TemplateVersionRow
-        async with self._database.transaction() as session:
+        over = (table.state == State.IN_REVIEW.value, table.lapses_at <= self._clock.now())
+        async with self._database.transaction(EveryTenant("whose reviews are over")) as session:
+            tenants = (await session.scalars(select(table.tenant).where(*over).distinct())).all()
+        return sum([await self._lapsed(TenantId(tenant)) for tenant in tenants])
+
+    async def _lapsed(self, tenant: TenantId) -> int:
+        table = TemplateVersionRow
+        async with self._database.transaction(tenant) as session:
             over = await session.scalars(
                 select(table)
-                .where(table.state == State.IN_REVIEW.value, table.lapses_at <= self._clock.now())
+                .where(
+                    table.tenant == tenant,
+                    table.state == State.IN_REVIEW.value,
+                    table.lapses_at <= self._clock.now(),
+                )
                 .limit(MAX_LAPSED)
                 .with_for_update()
             )

@@ -20,7 +20,7 @@ from control_plane.delivery.ports import RetractReason, SpecStore
 from control_plane.delivery.tables import AgentRow
 from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditTrail, Outcome
 from control_plane.foundation.clock import Clock
-from control_plane.foundation.database import DATABASE_UNREACHABLE, Database
+from control_plane.foundation.database import DATABASE_UNREACHABLE, Database, EveryTenant
 from control_plane.foundation.errors import DependencyUnavailable, ProbegateError
 from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.policy.locks import LockKind, Touched, active_locks, hit, locked_agents
@@ -72,7 +72,7 @@ class LockedAgents:
     async def __call__(self, tenant: TenantId) -> frozenset[str]:
         """Raises DependencyUnavailable."""
         try:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(tenant) as session:
                 return locked_agents(await active_locks(session, tenant, self._clock.now()))
         except DATABASE_UNREACHABLE as error:
             raise DependencyUnavailable("the database does not answer: try again") from error
@@ -89,7 +89,7 @@ class Enforcement:
 
     async def enforce(self) -> int:
         """Take back all that is locked or revoked; how many tracepoints that were."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(EveryTenant("which tracepoints live")) as session:
             live = await session.execute(
                 select(TracepointRow.tenant, TracepointRow.id).where(
                     TracepointRow.state.in_([state.value for state in LIVE])
@@ -98,7 +98,7 @@ class Enforcement:
             found = live.all()
         stopped = 0
         for tenant, tracepoint_id in found:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(TenantId(tenant)) as session:
                 stopped += await self._looked_at(session, tenant, tracepoint_id)
         await self._wake()
         return stopped
@@ -152,7 +152,7 @@ class Enforcement:
 
     async def _wake(self) -> None:
         """Let the gateways look again for each new lock on an agent: a retraction of nothing, named after the lock."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(EveryTenant("which agents are locked")) as session:
             tenants = (await session.scalars(select(AgentRow.tenant).distinct())).all()
             held = {
                 (tenant, lock.id)

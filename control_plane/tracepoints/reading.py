@@ -38,7 +38,7 @@ class TracepointReading:
         if cursor:
             wanted = wanted.where(tuple_(table.created_at, table.id) < tuple_(*_opened(cursor)))
         limit = max(1, min(limit, MAX_PAGE))
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             wanted = wanted.order_by(table.created_at.desc(), table.id.desc()).limit(limit + 1)
             rows = (await session.scalars(wanted)).all()
             items = tuple([tracepoint_of(row, await agents_of(session, row)) for row in rows[:limit]])
@@ -46,7 +46,7 @@ class TracepointReading:
 
     async def show(self, grant: Grant, name: str) -> Tracepoint:
         """By id, or by name: the live one, else the newest that had it. Raises NotFound."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             row = await tracepoint_row(session, grant.resource.tenant, name)
             return tracepoint_of(row, await agents_of(session, row))
 

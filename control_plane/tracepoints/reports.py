@@ -63,7 +63,7 @@ class AgentReports:
     async def report(self, tenant: TenantId, agent: AgentId, report: AgentReport) -> None:
         """Raises AuditUnavailable, DependencyUnavailable: then the agent says it again."""
         for wait in (*PATIENCE, None):
-            async with self._database.transaction() as session:
+            async with self._database.transaction(tenant) as session:
                 if await self._taken(session, tenant, agent, report):
                     return
             if wait is not None:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.delivery.ports import SpecStore
 from control_plane.foundation.audit_trail import AuditTrail
 from control_plane.foundation.clock import Clock
-from control_plane.foundation.database import DATABASE_UNREACHABLE, Database
+from control_plane.foundation.database import DATABASE_UNREACHABLE, Database, EveryTenant
 from control_plane.foundation.errors import ProbegateError
 from control_plane.foundation.identifiers import TenantId
 from control_plane.masking.key_wrapping import KeyWrapper
@@ -59,12 +59,12 @@ class Upkeep:
             (TracepointRow.state == State.STOPPING.value) & (TracepointRow.stopped_at <= now - STOP_GRACE),
         )
         not_over = TracepointRow.state.not_in([state.value for state in OVER])
-        async with self._database.transaction() as session:
+        async with self._database.transaction(EveryTenant("which tracepoints are over")) as session:
             wanted = select(TracepointRow.tenant, TracepointRow.id).where(not_over, over).limit(BATCH)
             found = (await session.execute(wanted)).all()
         ended = 0
         for tenant, tracepoint_id in found:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(TenantId(tenant)) as session:
                 ended += await self._expire(session, tenant, tracepoint_id)
         return ended
 
@@ -72,7 +72,7 @@ class Upkeep:
         """Publish again all that is live, if the store came up empty; how many that were."""
         if not await self._store.lost():
             return 0
-        async with self._database.transaction() as session:
+        async with self._database.transaction(EveryTenant("what the store has to hold again")) as session:
             rows = await session.execute(
                 select(TracepointRow.tenant, TracepointRow.id, TracepointRow.version, TracepointRow.envelope).where(
                     TracepointRow.state.in_([state.value for state in LIVE]),

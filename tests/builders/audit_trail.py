@@ -34,7 +34,7 @@ class BreakableTrail(AuditLog):
 async def entries(database: Database, tenant: str = "acme") -> list[dict[str, Any]]:
     """Every entry of a tenant's log, the oldest first."""
     wanted = select(AuditEntryRow.entry).where(AuditEntryRow.tenant == tenant).order_by(AuditEntryRow.number)
-    async with database.transaction() as session:
+    async with database.transaction(TenantId(tenant)) as session:
         return [json.loads(entry) for entry in await session.scalars(wanted)]
 
 

@@ -36,7 +36,7 @@ async def postgresql_database(url: str) -> AsyncIterator[Database]:
     try:
         await database.create_all()
         yield database
-        async with database.engine.begin() as connection:
+        async with database.owner() as connection:
             for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
                 await connection.exec_driver_sql(statement)
     finally:

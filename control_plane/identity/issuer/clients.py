@@ -77,7 +77,7 @@ class Clients:
     async def find(self, client_id: str) -> Client | None:
         if client_id in self._fixed:
             return self._fixed[client_id]
-        async with self._database.transaction() as session:
+        async with self._database.transaction(TenantId(client_id.partition(".")[0])) as session:
             row = await session.scalar(select(ServiceAccountRow).where(ServiceAccountRow.client_id == client_id))
         if row is None or row.disabled:
             return None
@@ -97,7 +97,7 @@ class Clients:
             "disabled": False,
             "created_at": self._clock.now(),
         }
-        async with self._database.transaction() as session:
+        async with self._database.transaction(tenant) as session:
             if await session.get(ServiceAccountRow, (tenant, name)) is not None:
                 raise Conflict(f"tenant {tenant} has a service account {name!r} already", code="name_taken")
             session.add(ServiceAccountRow(**row))

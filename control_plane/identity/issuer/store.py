@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import delete, select, update
 
 from control_plane.foundation.clock import Clock
-from control_plane.foundation.database import Database
+from control_plane.foundation.database import NO_TENANT, Database
 from control_plane.foundation.identifiers import new_id
 from control_plane.identity.issuer.clients import hash_secret
 from control_plane.identity.issuer.tables import CodeRow, DeviceRow, RefreshRow
@@ -97,7 +97,7 @@ class Store:
 
     async def put_code(self, code: str, row: Code) -> None:
         now = self._clock.now()
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             await session.execute(delete(CodeRow).where(CodeRow.expires_at < now))
             session.add(
                 CodeRow(
@@ -115,7 +115,7 @@ class Store:
 
     async def take_code(self, code: str, client_id: str) -> Code | None:
         """The code, gone from now on whatever becomes of it."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             row = await session.get(CodeRow, hash_secret(code))
             if row is None:
                 return None
@@ -137,7 +137,7 @@ class Store:
     async def put_device(self, device_code: str, user_code: str, client_id: str, scope: str) -> bool:
         """False when too many are waiting already."""
         now = self._clock.now()
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             await session.execute(delete(DeviceRow).where(DeviceRow.expires_at < now))
             waiting = (await session.scalars(select(DeviceRow.device_hash).limit(MAX_DEVICES))).all()
             if len(waiting) >= MAX_DEVICES:
@@ -159,18 +159,18 @@ class Store:
         return True
 
     async def device(self, device_code: str) -> Device | None:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             return self._device(await session.get(DeviceRow, hash_secret(device_code)))
 
     async def device_waiting(self, user_code: str) -> Device | None:
         """The device that shows this code and waits for an answer."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             device = self._device(await session.scalar(select(DeviceRow).where(DeviceRow.user_code == user_code)))
         return None if device is None or device.expired or device.answer is not Answer.WAITING else device
 
     async def answer_device(self, user_code: str, user: str, answer: Answer, authenticated_at: datetime) -> bool:
         """False when it has been answered, or has expired, in the meantime."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             changed = await session.scalars(
                 update(DeviceRow)
                 .where(
@@ -186,7 +186,7 @@ class Store:
     async def polled_too_soon(self, device_hash: str) -> bool:
         """Note a poll. True when the interval was not kept, which grows by five seconds then (RFC 8628, 3.5)."""
         now = self._clock.now()
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             row = await session.get(DeviceRow, device_hash)
             if row is None:
                 return False
@@ -199,7 +199,7 @@ class Store:
 
     async def take_device(self, device_hash: str) -> bool:
         """The approved device code is used up; False when somebody was quicker."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             gone = await session.scalars(
                 delete(DeviceRow).where(DeviceRow.device_hash == device_hash).returning(DeviceRow.device_hash)
             )
@@ -207,7 +207,7 @@ class Store:
 
     async def put_refresh(self, token: str, row: Refresh) -> None:
         now = self._clock.now()
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             await session.execute(delete(RefreshRow).where(RefreshRow.expires_at < now))
             session.add(
                 RefreshRow(
@@ -224,7 +224,7 @@ class Store:
 
     async def take_refresh(self, token: str, client_id: str) -> Refresh | None:
         """The token, used from now on. Shown a second time, every token of its family dies (RFC 9700, 4.14.2)."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             row = await session.get(RefreshRow, hash_secret(token), with_for_update=True)
             if row is None or row.client_id != client_id or row.expires_at <= self._clock.now():
                 return None

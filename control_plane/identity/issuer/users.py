@@ -17,7 +17,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from control_plane.foundation.clock import Clock
-from control_plane.foundation.database import Database
+from control_plane.foundation.database import NO_TENANT, Database
 from control_plane.foundation.errors import Conflict, Invalid, TooMany
 from control_plane.identity.issuer.tables import UserRow
 
@@ -57,7 +57,7 @@ class Users:
         if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
             raise Invalid(f"password: expected {MIN_PASSWORD} to {MAX_PASSWORD} characters, got {len(password)}")
         hashed = await asyncio.to_thread(self._hasher.hash, password)
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             if await session.get(UserRow, name) is not None:
                 raise Conflict(f"there is a user {name!r} already", code="name_taken")
             session.add(
@@ -73,7 +73,7 @@ class Users:
     async def check(self, name: str, password: str, address: str) -> User | None:
         """None when name and password do not belong together. Raises TooMany."""
         self._throttle(f"name {name}", f"address {address}")
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             row = await session.get(UserRow, name) if NAME_PATTERN.fullmatch(name) else None
         known = row is not None and not row.disabled
         async with self._hashing:
@@ -86,7 +86,7 @@ class Users:
 
     async def find(self, name: str, authenticated_at: datetime) -> User | None:
         """The user behind a code or a refresh token, unless disabled since."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(NO_TENANT) as session:
             row = await session.get(UserRow, name)
         return None if row is None or row.disabled else User(row.name, row.display_name, authenticated_at)
 

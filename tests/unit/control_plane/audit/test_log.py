@@ -40,7 +40,7 @@ def log(database: Database, clock: ManualClock) -> AuditLog:
 
 
 async def append(database: Database, log: AuditLog, tenant: TenantId, *events: AuditEvent) -> list[int]:
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         return [await log.append(session, tenant, each) for each in events]
 
 
@@ -52,7 +52,7 @@ async def test_entries_of_a_tenant_are_numbered_from_zero_without_a_gap(database
 
 async def test_an_entry_holds_what_happened_as_canonical_json(database: Database, log: AuditLog) -> None:
     await append(database, log, ACME, event(version=3, note="é", nested={"b": [1, True, None], "a": "x"}))
-    async with database.transaction() as session:
+    async with database.transaction(ACME) as session:
         row = (await session.scalars(select(AuditEntryRow))).one()
     assert row.leaf == merkle.leaf_hash(row.entry)
     assert json.loads(row.entry) == {
@@ -72,7 +72,7 @@ async def test_an_entry_holds_what_happened_as_canonical_json(database: Database
 
 async def test_a_change_that_fails_leaves_no_entry(database: Database, log: AuditLog) -> None:
     with pytest.raises(RuntimeError, match="the change failed"):
-        async with database.transaction() as session:
+        async with database.transaction(ACME) as session:
             await log.append(session, ACME, event())
             raise RuntimeError("the change failed")
     assert await append(database, log, ACME, event()) == [0]
@@ -80,7 +80,7 @@ async def test_a_change_that_fails_leaves_no_entry(database: Database, log: Audi
 
 async def test_writers_at_the_same_time_are_put_in_order(database: Database, log: AuditLog) -> None:
     await asyncio.gather(*(append(database, log, ACME, event(f"r/{n}"), event(f"r/{n}")) for n in range(10)))
-    async with database.transaction() as session:
+    async with database.transaction(ACME) as session:
         rows = (await session.scalars(select(AuditEntryRow).order_by(AuditEntryRow.number))).all()
         tree = (await session.scalars(select(AuditTreeRow))).one()
     assert [row.number for row in rows] == list(range(20))
@@ -90,7 +90,7 @@ async def test_writers_at_the_same_time_are_put_in_order(database: Database, log
 
 async def test_without_the_log_nothing_is_done(database: Database, log: AuditLog) -> None:
     await append(database, log, ACME, event())
-    async with database.engine.begin() as connection:
+    async with database.owner() as connection:
         await connection.execute(text("ALTER TABLE audit_entries RENAME TO gone"))
     with pytest.raises(AuditUnavailable, match="nothing was done"):
         await append(database, log, ACME, event())
@@ -105,9 +105,12 @@ async def test_a_detail_that_is_no_data_is_refused_like_a_log_that_is_away(datab
 async def test_what_is_written_cannot_be_deleted(database: Database, log: AuditLog, row: type[AuditEntryRow]) -> None:
     await append(database, log, ACME, event(), event())
     await log.checkpoint_all()
-    with pytest.raises(DBAPIError, match="append-only"):
-        async with database.transaction() as session:
+    with pytest.raises(DBAPIError, match="append-only" if database.is_sqlite else "permission denied"):
+        async with database.transaction(ACME) as session:
             await session.execute(delete(row))
+    with pytest.raises(DBAPIError, match="append-only"):
+        async with database.owner() as connection:
+            await connection.execute(delete(row))
 
 
 @pytest.mark.parametrize(
@@ -124,23 +127,26 @@ async def test_what_is_written_cannot_be_deleted(database: Database, log: AuditL
 async def test_what_is_written_cannot_be_changed(database: Database, log: AuditLog, change: object) -> None:
     await append(database, log, ACME, event(), event())
     await log.checkpoint_all()
-    with pytest.raises(DBAPIError, match="append-only"):
-        async with database.transaction() as session:
+    with pytest.raises(DBAPIError, match=r"append-only|permission denied"):
+        async with database.transaction(ACME) as session:
             await session.execute(change)  # type: ignore[call-overload]
+    with pytest.raises(DBAPIError, match="append-only"):
+        async with database.owner() as connection:
+            await connection.execute(change)  # type: ignore[call-overload]
 
 
 async def test_an_entry_cannot_be_replaced_in_place(database: Database, log: AuditLog) -> None:
     await append(database, log, ACME, event())
     into = "INSERT OR REPLACE INTO" if database.is_sqlite else "INSERT INTO"
     with pytest.raises(DBAPIError, match="append-only" if database.is_sqlite else "duplicate key"):
-        async with database.transaction() as session:
+        async with database.transaction(ACME) as session:
             await session.execute(text(f"{into} audit_entries SELECT * FROM audit_entries"))
 
 
 async def test_a_checkpoint_signs_the_log_as_it_is(database: Database, log: AuditLog, clock: ManualClock) -> None:
     await append(database, log, ACME, event(), event(), event())
     clock.advance(timedelta(seconds=5))
-    async with database.transaction() as session:
+    async with database.transaction(ACME) as session:
         note = await log.checkpoint(session, ACME)
         leaves = (await session.scalars(select(AuditEntryRow.leaf).order_by(AuditEntryRow.number))).all()
     point = open_checkpoint(note, log.public_key)

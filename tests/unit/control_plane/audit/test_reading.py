@@ -63,7 +63,7 @@ async def write(
             clock.advance(timedelta(minutes=1))
         action = AuditAction.TEMPLATE_SUBMIT if number % 2 else AuditAction.TRACEPOINT_REQUEST
         event = AuditEvent(action, Outcome.SUCCESS, f"issuer|p{number % 3}", f"template/t{number}@1", {"n": number})
-        async with database.transaction() as session:
+        async with database.transaction(tenant) as session:
             await log.append(session, tenant, event)
 
 
@@ -127,7 +127,7 @@ async def test_a_tenant_sees_its_own_log_only(database, log, reading, auditor) -
 
 async def test_nothing_is_read_when_the_reading_cannot_be_logged(database, log, reading, auditor) -> None:
     await write(database, log, 3)
-    async with database.engine.begin() as connection:
+    async with database.owner() as connection:
         await connection.execute(text("DROP TABLE audit_trees"))
     for read in (reading.search(auditor, AuditQuery()), reading.export(auditor), reading.prove_inclusion(auditor, 0)):
         with pytest.raises(AuditUnavailable):

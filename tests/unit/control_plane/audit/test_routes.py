@@ -38,7 +38,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
     log = AuditLog(database, ManualClock(datetime(2026, 11, 24, tzinfo=UTC)), Ed25519PrivateKey.generate())
     for number in range(5):
-        async with database.transaction() as session:
+        async with database.transaction(ACME) as session:
             event = AuditEvent(AuditAction.TEMPLATE_SUBMIT, Outcome.SUCCESS, "issuer|a", f"template/t{number}@1")
             await log.append(session, ACME, event)
     provision = Provision()

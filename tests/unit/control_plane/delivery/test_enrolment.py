@@ -42,7 +42,7 @@ def stranger(gateway: RunningGateway) -> HandAgent:
 
 async def entries(gateway: RunningGateway, tenant: str, action: str) -> list[dict]:
     wanted = select(AuditEntryRow.entry).where(AuditEntryRow.tenant == tenant, AuditEntryRow.action == action)
-    async with gateway.database.transaction() as session:
+    async with gateway.database.transaction(tenant) as session:
         return [json.loads(entry) for entry in await session.scalars(wanted)]
 
 
@@ -62,7 +62,7 @@ async def test_a_token_makes_one_host_an_agent_of_its_tenant(gateway: RunningGat
     assert leaf.not_valid_after_utc - leaf.not_valid_before_utc <= timedelta(hours=24, minutes=5)
     leaf.verify_directly_issued_by(ca)
     assert agent.tenant == "acme"
-    async with gateway.database.transaction() as session:
+    async with gateway.database.transaction("acme") as session:
         row = (await session.scalars(select(AgentRow))).one()
     assert (row.tenant, row.agent_id, row.hostname) == ("acme", agent.agent_id, "web-1")
 
@@ -87,7 +87,7 @@ async def test_the_answer_pins_the_spec_keys_and_the_ca(gateway: RunningGateway)
 
 async def test_a_token_is_kept_as_a_hash_only(gateway: RunningGateway) -> None:
     token = JoinToken.parse(await gateway.token())
-    async with gateway.database.transaction() as session:
+    async with gateway.database.transaction("acme") as session:
         row = (await session.scalars(select(JoinTokenRow))).one()
     assert token.secret not in str(vars(row))
     assert token.ca_sha256 == gateway.authority.sha256

@@ -19,6 +19,7 @@ from control_plane.delivery.pki import load_or_create
 from control_plane.delivery.ports import RetractReason
 from control_plane.delivery.redis_store import RedisStore
 from control_plane.foundation.clock import ManualClock, SystemClock
+from control_plane.foundation.database import NO_TENANT, EveryTenant
 from control_plane.foundation.errors import AuditUnavailable, DependencyUnavailable, NotFound
 from control_plane.foundation.identifiers import AgentId, TenantId
 from control_plane.policy.model import Permission
@@ -56,7 +57,7 @@ async def gateway(tmp_path: Path, store: RedisStore) -> AsyncIterator[RunningGat
 
 async def entries(gateway: RunningGateway, action: str) -> list[dict]:
     wanted = select(AuditEntryRow.entry).where(AuditEntryRow.action == action).order_by(AuditEntryRow.number)
-    async with gateway.database.transaction() as session:
+    async with gateway.database.transaction(EveryTenant("a test reads every log")) as session:
         return [json.loads(entry) for entry in await session.scalars(wanted)]
 
 
@@ -279,7 +280,7 @@ async def test_without_the_database_no_lease_is_renewed(gateway: RunningGateway)
     agent = await gateway.agent()
     async with agent.sync() as stream:
         await stream.receive("reconcile")
-        async with gateway.database.transaction() as session:  # SQLite has one writer: nobody else gets in
+        async with gateway.database.transaction(NO_TENANT) as session:  # SQLite has one writer: nobody else gets in
             await session.execute(select(1))
             await asyncio.sleep(1.1)
             await stream.send(heartbeat=gateway_pb2.Heartbeat(nonce=1))
@@ -413,7 +414,7 @@ async def test_an_agent_counts_as_active_once_it_has_connected(gateway: RunningG
     agent, foreign = await gateway.agent("acme"), await gateway.agent("globex")
 
     async def active(tenant: str) -> list[str]:
-        async with gateway.database.transaction() as session:
+        async with gateway.database.transaction(TenantId(tenant)) as session:
             return [row.agent_id for row in await gateway.fleet.active_agents(session, TenantId(tenant))]
 
     assert await active("acme") == []

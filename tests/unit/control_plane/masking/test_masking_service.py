@@ -66,7 +66,7 @@ async def plan_of(database, trail, clock, service, source=SUM_YAML, tenant="acme
         grant(Permission.TEMPLATE_REVIEW, by="bob", tenant=tenant), submitted.name, submitted.version, submitted.digest
     )
     asking = grant(Permission.TRACEPOINT_REQUEST, tenant=tenant)
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         approved = await templates.approved(session, asking, submitted.name)
         return await service.bind(session, asking, approved)
 
@@ -84,7 +84,7 @@ async def test_every_column_of_a_plan_has_its_rule(database, trail, clock, servi
 
 async def test_a_key_is_made_only_for_a_plan_that_hashes_and_goes_only_to_that_column(database, trail, clock, service):
     await plan_of(database, trail, clock, service)
-    async with database.transaction() as session:
+    async with database.transaction("acme") as session:
         assert (await session.scalars(select(MaskingKeyRow))).all() == []
     await service.put(WRITE, "currency", CURRENCY)
     first = {rule.column: rule for rule in (await plan_of(database, trail, clock, service)).rules}

@@ -59,7 +59,7 @@ async def test_an_applied_change_holds_at_once_on_every_replica(world):
 async def test_a_replica_that_cannot_read_its_version_decides_nothing(world):
     from sqlalchemy.exc import SQLAlchemyError
 
-    async with world.database.engine.begin() as connection:
+    async with world.database.owner() as connection:
         await connection.exec_driver_sql("ALTER TABLE tenants RENAME TO away")
     with pytest.raises(SQLAlchemyError):
         await world.ask("dora", REQUEST)

@@ -19,7 +19,7 @@ READ = grant(Permission.RECORDS_READ)
 
 
 async def stored(database, tenant="acme"):
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         return await session.scalar(
             select(func.count()).select_from(RecordBatchRow).where(RecordBatchRow.tenant == tenant)
         )
@@ -120,7 +120,7 @@ async def test_the_oldest_rows_make_room(intake, records, monkeypatch):
 
 async def test_positions_follow_one_another_when_many_store_at_once(intake, database):
     await asyncio.gather(*(intake.store("acme", f"ag_{1 + n % 2}", wire_batch(1 + n // 2, [n])) for n in range(12)))
-    async with database.transaction() as session:
+    async with database.transaction("acme") as session:
         positions = (await session.scalars(select(RecordBatchRow.position).order_by(RecordBatchRow.position))).all()
     assert list(positions) == list(range(1, 13))
 

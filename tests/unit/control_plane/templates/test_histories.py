@@ -220,7 +220,7 @@ class History:
         wanted = self.model.dispatchable()
         asker = grant(Permission.TRACEPOINT_REQUEST, by="zoe", tenant=self.tenant)
         for number in range(1, len(self.model.versions) + 1):
-            async with self.world.database.transaction() as session:
+            async with self.world.database.transaction("acme") as session:
                 try:
                     found = (await self.world.service.approved(session, asker, "money-sum", number)).version
                 except ProbegateError:

@@ -33,7 +33,7 @@ async def approve(service, version, by="bob", digest=None):
 
 
 async def dispatch(database, service, by="carol", **which):
-    async with database.transaction() as session:
+    async with database.transaction("acme") as session:
         return await service.approved(session, grant(Permission.TRACEPOINT_REQUEST, by=by), "money-sum", **which)
 
 

@@ -35,7 +35,7 @@ async def test_the_panel_are_the_members_who_may_review_and_are_not_locked(tmp_p
         for name, roles in MEMBERS.items():
             await membership.unsafe_put_member(ACME, name, roles)
         reviewers = MemberReviewers(read_roles(), clock)
-        async with database.transaction() as session:
+        async with database.transaction(ACME) as session:
             panel = await reviewers.panel(session, ACME)
         assert set(panel.roles) == {subject(name) for name in ("bob", "dora", "erin", "gina")}
         assert panel.roles[subject("erin")] == {"data-owner", "reviewer", "viewer"}
@@ -43,7 +43,7 @@ async def test_the_panel_are_the_members_who_may_review_and_are_not_locked(tmp_p
         locks = LockService(database, trail, clock)
         await locks.lock(grant(Permission.LOCK_WRITE, by="admin"), LockKind.USER, subject("bob"), "on leave")
         await locks.lock(grant(Permission.LOCK_WRITE, by="admin"), LockKind.ROLE, "auditor", "under investigation")
-        async with database.transaction() as session:
+        async with database.transaction(ACME) as session:
             panel = await reviewers.panel(session, ACME)
         assert set(panel.roles) == {subject("dora"), subject("erin")}
 
@@ -56,7 +56,7 @@ async def test_links_lead_to_one_person_however_they_are_chained(tmp_path) -> No
         for one, other in [("a", "b"), ("b", "c"), ("x", "y"), ("y", "x")]:
             await links.link(admin, subject(one), subject(other))
         everybody = {subject(name) for name in "abcxyz"}
-        async with database.transaction() as session:
+        async with database.transaction(ACME) as session:
             persons = await MemberReviewers(read_roles(), clock).persons(session, ACME, everybody)
         assert {persons[subject(name)] for name in "abc"} == {subject("c")}
         assert persons[subject("x")] == persons[subject("y")]

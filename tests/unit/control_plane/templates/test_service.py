@@ -17,6 +17,7 @@ from control_plane.foundation.errors import (
     NotFound,
     Stale,
 )
+from control_plane.foundation.identifiers import TenantId
 from control_plane.identity.model import PrincipalKind
 from control_plane.policy.model import Grant, Permission
 from control_plane.templates.lifecycle import State
@@ -62,7 +63,7 @@ async def proof(
     digest: str | None = None,
     tenant: str = "acme",
 ) -> ApprovedTemplate:
-    async with database.transaction() as session:
+    async with database.transaction(TenantId(tenant)) as session:
         return await service.approved(session, asking(tenant=tenant), "money-sum", version, digest)
 
 
@@ -216,7 +217,7 @@ async def test_bytes_that_changed_after_approval_are_refused(
     version = await approved(service, await submitted(service))
     bytes_ = canonical.to_bytes(version.template)
     tampered = bytes_.replace(b'"l.CurrencyCode"', b'"l.CardNumber"') if valid else b"{}"
-    async with database.transaction() as session:
+    async with database.transaction(TenantId("acme")) as session:
         await session.execute(update(TemplateVersionRow).values(canonical=tampered))
     with pytest.raises(Conflict, match="changed after approval") as refused:
         await proof(database, service)
@@ -226,7 +227,7 @@ async def test_bytes_that_changed_after_approval_are_refused(
 async def test_bytes_and_digest_changed_together_are_refused_too(service: TemplateService, database: Database) -> None:
     version = await approved(service, await submitted(service))
     tampered = canonical.to_bytes(version.template).replace(b'"l.CurrencyCode"', b'"l.CardNumber"')
-    async with database.transaction() as session:
+    async with database.transaction(TenantId("acme")) as session:
         await session.execute(update(TemplateVersionRow).values(canonical=tampered, digest=canonical.digest(tampered)))
     with pytest.raises(Conflict, match="0 of 1 approvals"):
         await proof(database, service)
@@ -237,7 +238,7 @@ async def test_another_tenants_template_is_not_there(service: TemplateService, d
     with pytest.raises(NotFound) as absent:
         await proof(database, service, tenant="globex")
     with pytest.raises(NotFound) as never:
-        async with database.transaction() as session:
+        async with database.transaction(TenantId("globex")) as session:
             await service.approved(session, asking(tenant="globex"), "money-sum")
     assert absent.value.detail == never.value.detail
     with pytest.raises(NotFound):
@@ -259,7 +260,7 @@ async def test_without_the_log_nothing_is_approved(
     trail.broken.add(AuditAction.TEMPLATE_APPROVE)
     with pytest.raises(AuditUnavailable):
         await approved(service, version)
-    async with database.transaction() as session:
+    async with database.transaction(TenantId("acme")) as session:
         assert await session.scalar(select(TemplateVersionRow.state)) == State.IN_REVIEW
 
 
@@ -331,10 +332,10 @@ async def test_what_is_deprecated_is_good_for_renewals_only(service: TemplateSer
     assert (await service.deprecate(retiring, "money-sum", 1, "use totals")).state is State.DEPRECATED
     with pytest.raises(Conflict, match="not to be used any more"):
         await proof(database, service)
-    async with database.transaction() as session:
+    async with database.transaction(TenantId("acme")) as session:
         assert (await service.approved(session, asking(), "money-sum", renewal=True)).version == 1
     assert (await service.revoke(retiring, "money-sum", 1, "reads too much")).state is State.REVOKED
     with pytest.raises(Conflict, match="taken out of use for good"):
-        async with database.transaction() as session:
+        async with database.transaction(TenantId("acme")) as session:
             await service.approved(session, asking(), "money-sum", renewal=True)
     assert (await actions(database))[-2:] == [("template.deprecate", "success"), ("template.revoke", "success")]
