@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from language.errors import TemplateError
-from language.masking import Action
+from language.masking import Action, Treatment
 from language.masking_names import PathPattern, type_matches
 
 
@@ -68,6 +68,11 @@ class Rule:
     path: PathPattern | None = None
     type: str = ""
     cases: Cases = field(default_factory=Cases)
+    argument: str = ""
+
+    @property
+    def treatment(self) -> Treatment:
+        return Treatment(self.action, self.argument)
 
     def means(self, subject: str) -> bool:
         """Whether a field path ("o.Card.Number") or, for a type rule, a type name is matched."""
@@ -102,6 +107,11 @@ class BoundPath:
     type: str
     action: Action
     rule: str
+    argument: str = ""
+
+    @property
+    def treatment(self) -> Treatment:
+        return Treatment(self.action, self.argument)
 
 
 @dataclass(frozen=True)
@@ -112,3 +122,8 @@ class BoundRule:
     action: Action
     rule: str
     paths: tuple[BoundPath, ...] = ()
+    argument: str = ""
+
+    @property
+    def treatment(self) -> Treatment:
+        return Treatment(self.action, self.argument)

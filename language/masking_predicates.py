@@ -2,7 +2,7 @@
 
 Enters a template with its bound rules; leaves quietly, or with HiddenPredicate. What is decided here, and why:
 
-    drop, redact, hash, last4   no condition at all
+    token, partial, redact ...  no condition at all: everything but allow and detect
     detect                      the value may be clear, so it can be asked about, but only with what a reviewer has
                                 read: literals that hide nothing themselves, numbers and closed choices the requester
                                 picks from. A text, or a number of card length, that the requester may type is a guess.

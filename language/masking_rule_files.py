@@ -8,7 +8,7 @@ spec:
   rules:
     - name: card-verification
       words: [cvv, cvc, card verification]      # or  path: "o.Card.*"   or  type: "*.Card"
-      action: drop
+      action: drop                               # or partial(0,4), bucket(100): see language.masking
       cases: {matches: [o.Card.CVV2], ignores: [o.Curve]}
 """
 
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import yaml
 
-from language.masking import Action
+from language.masking import Action, BadAction, Treatment, parse_treatment
 from language.masking_model import Cases, Kind, MaskingRuleError, Rule, RuleSet, Scope
 from language.masking_names import KIND_PREFIX, MAX_PATTERN, BadPattern, PathPattern, parse_pattern, words_pattern
 from language.model import Position
@@ -68,9 +68,11 @@ def rule_from(given: Mapping[str, object]) -> Rule:
         path = _pattern(given, where)
     except BadPattern as error:
         raise MaskingRuleError(f"{where}: {error}") from error
+    treatment = _treatment(given.get("action"), where)
     rule = Rule(
         name=name,
-        action=_action(given.get("action"), where),
+        action=treatment.action,
+        argument=treatment.argument,
         path=path,
         type=_type(given.get("type"), where),
         cases=_cases(given.get("cases", {}), where),
@@ -112,11 +114,18 @@ def _type(value: object, where: str) -> str:
     return value
 
 
-def _action(value: object, where: str) -> Action:
+def _treatment(value: object, where: str) -> Treatment:
     try:
-        return Action(str(value))
-    except ValueError:
-        raise MaskingRuleError(f"{where}: action {value!r}: expected one of {', '.join(Action)}") from None
+        return parse_treatment(value if isinstance(value, str) else repr(value))
+    except BadAction as error:
+        raise MaskingRuleError(f"{where}: action {value!r}: {error}") from None
+
+
+def _default(value: object, where: str) -> Action:
+    treatment = _treatment(value, where)
+    if treatment.argument:
+        raise MaskingRuleError(f"{where}: a default takes no argument: write a rule for what needs {treatment}")
+    return treatment.action
 
 
 def _cases(value: object, where: str) -> Cases:
@@ -128,7 +137,7 @@ def _cases(value: object, where: str) -> Cases:
 def _defaults(value: object) -> Mapping[Kind, Action]:
     given = _object(value, "spec.defaults")
     _only(given, set(Kind), "spec.defaults")
-    return {Kind(kind): _action(action, f"spec.defaults.{kind}") for kind, action in given.items()}
+    return {Kind(kind): _default(action, f"spec.defaults.{kind}") for kind, action in given.items()}
 
 
 def _texts(value: object, where: str) -> tuple[str, ...]:

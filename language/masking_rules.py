@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Final
 
 from language.expressions import parse
-from language.masking import Action
+from language.masking import Action, BadAction, Treatment, parse_treatment
 from language.masking_fields import Reference, field_path, references
 from language.masking_model import (
     VALUE_KINDS,
@@ -55,7 +56,6 @@ __all__ = [
 
 TEMPLATE: Final = "template"
 CONSTANT_RULE: Final = "constant"  # a literal of the approved text shows nothing of the target
-_STRICTNESS: Final = {action: rank for rank, action in enumerate(Action)}
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ class Decision:
 
     action: Action
     rule: str
+    argument: str = ""
+
+    @property
+    def treatment(self) -> Treatment:
+        return Treatment(self.action, self.argument)
 
 
 def bind(
@@ -77,7 +82,9 @@ def bind(
     Raises UnmaskedField for a capture without a rule and for a masking entry without a capture.
     """
     proposed = _proposals(captures, masking)
-    return tuple(_bind_one(capture, proposed.get(capture.column), rulesets, parameters) for capture in captures)
+    bound = tuple(_bind_one(capture, proposed.get(capture.column), rulesets, parameters) for capture in captures)
+    _refuse_two_columns(captures, bound, parameters)
+    return bound
 
 
 def decide(reference: Reference, rulesets: Sequence[RuleSet], names: Sequence[str] = ()) -> Decision | None:
@@ -90,7 +97,7 @@ def decide(reference: Reference, rulesets: Sequence[RuleSet], names: Sequence[st
 
 
 def _bind_one(
-    capture: Capture, proposed: Action | None, rulesets: Sequence[RuleSet], parameters: Collection[str]
+    capture: Capture, proposed: Treatment | None, rulesets: Sequence[RuleSet], parameters: Collection[str]
 ) -> BoundRule:
     expression = parse(capture.expression, parameters)
     fields = tuple(dict.fromkeys(references(expression)))
@@ -106,12 +113,45 @@ def _bind_one(
     if not fields:
         decisions.append(Decision(Action.ALLOW, CONSTANT_RULE))
     if proposed is not None:
-        decisions.append(Decision(proposed, TEMPLATE))
+        _refuse_second_form(capture.column, proposed, decisions)
+        decisions.append(Decision(proposed.action, TEMPLATE, proposed.argument))
     strictest = _strictest(decisions)
     assert strictest is not None  # noqa: S101 -- every branch above adds one
     path = field_path(expression)
-    inside = () if path is None or strictest.action is Action.DROP else tuple(_inside(path, rulesets, strictest.action))
-    return BoundRule(capture.column, strictest.action, strictest.rule, inside)
+    inside = (
+        () if path is None or strictest.action is Action.DROP else tuple(_inside(path, rulesets, strictest.treatment))
+    )
+    return BoundRule(capture.column, strictest.action, strictest.rule, inside, strictest.argument)
+
+
+def _refuse_second_form(column: str, proposed: Treatment, decisions: Sequence[Decision]) -> None:
+    """Never a token and a part of one value: with both, a few guesses find the rest (PCI DSS 3.5.1)."""
+    for decision in decisions:
+        if _two_forms(proposed.action, decision.action):
+            raise UnmaskedField(
+                f"masking of {column!r}: {proposed} beside {decision.treatment} of {decision.rule}, which other templates "
+                "show: a token and a part of one value may not both exist; change the rule for all, or leave it as it is"
+            )
+
+
+def _refuse_two_columns(captures: Sequence[Capture], bound: Sequence[BoundRule], parameters: Collection[str]) -> None:
+    """The same, for a value that two columns show, one of them as part of what surrounds it."""
+    fields = [{each.path for each in references(parse(capture.expression, parameters))} for capture in captures]
+    for (one, left), (other, right) in combinations(zip(bound, fields, strict=True), 2):
+        if _two_forms(one.action, other.action) and any(_overlap(a, b) for a in left for b in right):
+            raise UnmaskedField(
+                f"{one.column!r} ({one.treatment}) and {other.column!r} ({other.treatment}) show one value in two forms: "
+                "a token and a part of it may not both exist; leave one out"
+            )
+
+
+def _two_forms(one: Action, other: Action) -> bool:
+    return Action.TOKEN in {one, other} and bool({one, other} & {Action.PARTIAL, Action.TRUNCATE})
+
+
+def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    shared = min(len(one), len(other))
+    return shared > 0 and one[:shared] == other[:shared]
 
 
 def _candidates(reference: Reference, ruleset: RuleSet, names: Sequence[str]) -> Iterator[tuple[Decision, bool]]:
@@ -124,49 +164,49 @@ def _candidates(reference: Reference, ruleset: RuleSet, names: Sequence[str]) ->
         by_column = isinstance(rule.path, WordsPattern) and reference.kind is None
         subjects = [".".join(reference.path), *(names if by_column else ())]
         if any(rule.means(subject) for subject in subjects):
-            yield Decision(rule.action, ruleset.label(rule.name)), False
+            yield Decision(rule.action, ruleset.label(rule.name), rule.argument), False
     kinds = VALUE_KINDS if reference.kind is None else (reference.kind,)
     defaults = [kind for kind in kinds if kind in ruleset.defaults]
     if len(defaults) == len(kinds):  # a value of unknown kind is covered only when every kind is
-        loosest = min(defaults, key=lambda kind: _STRICTNESS[ruleset.defaults[kind]])
+        loosest = min(defaults, key=lambda kind: Treatment(ruleset.defaults[kind]).strictness)
         yield Decision(ruleset.defaults[loosest], ruleset.label(f"default.{loosest}")), True
 
 
-def _inside(path: tuple[str, ...], rulesets: Sequence[RuleSet], outer: Action) -> Iterator[BoundPath]:
+def _inside(path: tuple[str, ...], rulesets: Sequence[RuleSet], outer: Treatment) -> Iterator[BoundPath]:
     """The rules that may find something stricter to do inside a value that is captured at `path`."""
     found: list[BoundPath] = []
     for ruleset in rulesets:
         for rule in ruleset.rules:
             label = ruleset.label(rule.name)
             if rule.path is None:
-                found.append(BoundPath("", rule.type, rule.action, label))
+                found.append(BoundPath("", rule.type, rule.action, label, rule.argument))
                 continue
             for rest in rule.path.after(path):
                 text = rest.text()
                 if len(text) > MAX_PATTERN:
                     raise MaskingRuleError(f"rule {label} names too much: its pattern is over {MAX_PATTERN} characters")
-                found.append(BoundPath(text, "", rule.action, label))
+                found.append(BoundPath(text, "", rule.action, label, rule.argument))
         found.extend(
             BoundPath("", KIND_PREFIX + kind, action, ruleset.label(f"default.{kind}"))
             for kind, action in ruleset.defaults.items()
             if kind in VALUE_KINDS
         )
-    yield from dict.fromkeys(bound for bound in found if _STRICTNESS[bound.action] > _STRICTNESS[outer])
+    yield from dict.fromkeys(bound for bound in found if bound.treatment.strictness > outer.strictness)
 
 
-def _proposals(captures: Sequence[Capture], masking: Iterable[tuple[str, str]]) -> Mapping[str, Action]:
+def _proposals(captures: Sequence[Capture], masking: Iterable[tuple[str, str]]) -> Mapping[str, Treatment]:
     columns = {capture.column for capture in captures}
-    proposed: dict[str, Action] = {}
+    proposed: dict[str, Treatment] = {}
     for column, action in masking:
         if column not in columns:
             raise UnmaskedField(f"masking names {column!r}, which is no captured column: {', '.join(sorted(columns))}")
         try:
-            proposed[column] = Action(action)
-        except ValueError:
-            raise UnmaskedField(f"masking of {column!r}: {action!r} is none of {', '.join(Action)}") from None
+            proposed[column] = parse_treatment(action)
+        except BadAction as error:
+            raise UnmaskedField(f"masking of {column!r}: {error}") from None
     return proposed
 
 
 def _strictest(decisions: Iterable[Decision]) -> Decision | None:
     """The first of the strictest: rule sets come in the order platform, tenant, then the template."""
-    return max(decisions, key=lambda decision: _STRICTNESS[decision.action], default=None)
+    return max(decisions, key=lambda decision: decision.treatment.strictness, default=None)

@@ -105,7 +105,9 @@ class Template:
     target: TargetSpec
     probe: ProbeSpec
     table: str
-    masking: tuple[tuple[str, str], ...]  # column -> action the author proposes (language.masking.Action value)
+    masking: tuple[
+        tuple[str, str], ...
+    ]  # column -> action the author proposes (language.masking.parse_treatment reads it)
     limits: LimitSpec = field(default_factory=LimitSpec)
 
 

@@ -141,7 +141,7 @@ def _of_capture(template: Template, text: str, rule: BoundRule | None) -> tuple[
             RiskClass.RAW,
             f"texts of up to {template.limits.max_string} bytes, more than {LONG_TEXT}: too long to vouch for",
         )
-    return RiskClass.MASKED, f"{rule.action} ({rule.rule})"
+    return RiskClass.MASKED, f"{rule.treatment} ({rule.rule})"
 
 
 def _costs(template: Template) -> Iterator[Reason]:

@@ -15,7 +15,7 @@ from typing import Final
 from language import expressions
 from language.durations import render as render_duration
 from language.errors import ExpressionError, TemplateError
-from language.masking import Action
+from language.masking import BadAction, parse_treatment
 from language.model import (
     At,
     Capture,
@@ -206,9 +206,10 @@ class _Rules:
         for column, action in template.masking:
             if column not in columns:
                 self._refuse((*path, column), f"masking names the column {column!r}, which is not captured")
-            if action not in set(Action):
-                words = ", ".join(Action)
-                self._refuse((*path, column), f"masking of {column} is one of {words}; {action!r} came")
+            try:
+                parse_treatment(action)
+            except BadAction as error:
+                self._refuse((*path, column), f"masking of {column}: {error}")
 
     def limits(self, limits: LimitSpec) -> None:
         if not MIN_TTL <= limits.ttl <= MAX_TTL or limits.ttl.microseconds % 1000:

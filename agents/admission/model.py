@@ -97,7 +97,7 @@ class HostPolicy:
 
 @dataclass(frozen=True)
 class AdmittedRule:
-    """The masking of one column. `key` is empty unless the action is hash."""
+    """The masking of one column. `key` is empty unless the action is token."""
 
     bound: BoundRule
     key: bytes = b""

@@ -8,7 +8,7 @@ from typing import Final
 from wire.v1 import spec_pb2
 
 from agents.admission.model import MIN_HASH_KEY, AdmittedRule, RefusalReason, Refused
-from language.masking import Action, strictest
+from language.masking import Action, BadAction, Treatment, parse_treatment, treatment
 from language.masking_rules import BoundPath, BoundRule
 from language.model import Template
 
@@ -35,36 +35,38 @@ def admitted_rules(spec: spec_pb2.ProbeSpec, template: Template) -> tuple[Admitt
 
 
 def _rule(came: spec_pb2.FieldRule, proposed: str | None) -> AdmittedRule:
-    action = _action(came.action, came.column)
-    if proposed is not None and strictest([action, Action(proposed)]) is not action:
+    masking = _treatment(came.action, came.argument, came.column)
+    if proposed is not None and masking.strictness < parse_treatment(proposed).strictness:
         raise Refused(
             RefusalReason.WEAK_MASKING,
-            f"column {came.column!r} is masked by {action}, its template asks for {proposed}: the strictest must win",
+            f"column {came.column!r} is masked by {masking}, its template asks for {proposed}: the strictest must win",
         )
     if len(came.paths) > MAX_PATHS:
         raise Refused(
             RefusalReason.BAD_SPEC, f"column {came.column!r} has {len(came.paths)} rules, at most {MAX_PATHS}"
         )
     paths = tuple(_path(path, came.column) for path in came.paths)
-    hashes = Action.HASH in {action, *(path.action for path in paths)}
-    if hashes and len(came.key) < MIN_HASH_KEY:
+    makes_tokens = Action.TOKEN in {masking.action, *(path.action for path in paths)}
+    if makes_tokens and len(came.key) < MIN_HASH_KEY:
         raise Refused(
             RefusalReason.WEAK_MASKING,
-            f"column {came.column!r} is hashed with a key of {len(came.key)} bytes, at least {MIN_HASH_KEY} are needed",
+            f"column {came.column!r} gets tokens by a key of {len(came.key)} bytes, at least {MIN_HASH_KEY} are needed",
         )
-    return AdmittedRule(BoundRule(came.column, action, came.rule, paths), bytes(came.key), came.key_id)
+    bound = BoundRule(came.column, masking.action, came.rule, paths, masking.argument)
+    return AdmittedRule(bound, bytes(came.key), came.key_id)
 
 
 def _path(came: spec_pb2.PathRule, column: str) -> BoundPath:
     if bool(came.path) == bool(came.type):
         raise Refused(RefusalReason.BAD_SPEC, f"a rule below {column!r} must name a path or a type, one of them")
-    return BoundPath(came.path, came.type, _action(came.action, column), came.rule)
+    masking = _treatment(came.action, came.argument, column)
+    return BoundPath(came.path, came.type, masking.action, came.rule, masking.argument)
 
 
-def _action(word: str, column: str) -> Action:
+def _treatment(word: str, argument: str, column: str) -> Treatment:
     try:
-        return Action(word)
-    except ValueError as error:
+        return treatment(word, argument)
+    except BadAction as error:
         raise Refused(
-            RefusalReason.UNMASKED_FIELD, f"column {column!r}: {word[:40]!r} is no masking action of this agent"
+            RefusalReason.UNMASKED_FIELD, f"column {column!r}: masking that this agent does not know: {error}"
         ) from error

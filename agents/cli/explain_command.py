@@ -182,7 +182,7 @@ def _capture(capture: ExplainedCapture, rule: BoundRule) -> dict[str, Any]:
 
 
 def _rule(rule: BoundRule) -> dict[str, Any]:
-    return {"action": rule.action.value, "rule": rule.rule}
+    return {"action": str(rule.treatment), "rule": rule.rule}
 
 
 def _dump(answer: _Answer) -> None:

@@ -114,7 +114,7 @@ def _unmasked(template: Template) -> tuple[BoundRule, ...]:
 
 
 def _with_throwaway_keys(order: ProbeOrder) -> ProbeOrder:
-    """A tenant's key is not on this host: hashes of one run compare with each other, and with nothing else."""
+    """A tenant's key is not on this host: tokens of one run compare with each other, and with nothing else."""
     key = secrets.token_bytes(MIN_HASH_KEY)
     return replace(order, rules=tuple(replace(rule, key=key, key_id="throwaway") for rule in order.rules))
 

@@ -19,13 +19,12 @@ import click
 from agents.cli.inputs import PLATFORM_RULES
 from agents.cli.problems import Exit, Stop, reported
 from agents.masking.service import Explained, explain_value
-from language.masking import Action
+from language.masking import Action, Treatment
 from language.masking_fields import Reference
 from language.masking_model import Kind, RuleSet, Scope
 from language.masking_rules import decide, load_rules, type_matches
 
 MAX_LINE: Final = 1 << 20  # characters: far above what a capture holds
-_STRICTNESS: Final = {action: rank for rank, action in enumerate(Action)}
 
 
 @click.command("mask")
@@ -49,28 +48,28 @@ def mask_command(file: str, pack: str | None, explain: bool) -> None:
 
 def _masked(row: dict[str, Any], packs: list[RuleSet], *, explain: bool) -> dict[str, Any]:
     path, type_name = str(row.get("path") or ""), str(row.get("type") or "")
-    action, rule = _decision(row["value"], path, type_name, packs)
-    shown: Explained = explain_value(row["value"], action, (path, type_name))
-    said = {"rule": rule, "action": str(action)} if explain else {}
+    treatment, rule = _decision(row["value"], path, type_name, packs)
+    shown: Explained = explain_value(row["value"], treatment, (path, type_name))
+    said = {"rule": rule, "action": str(treatment)} if explain else {}
     return {**row, "masked": shown.masked, "spans": [list(span) for span in shown.spans], **said}
 
 
-def _decision(value: Any, path: str, type_name: str, packs: list[RuleSet]) -> tuple[Action, str]:
+def _decision(value: Any, path: str, type_name: str, packs: list[RuleSet]) -> tuple[Treatment, str]:
     """The strictest of the rules by type, by name and by kind; the first of equally strict ones."""
-    found: list[tuple[Action, str]] = []
+    found: list[tuple[Treatment, str]] = []
     named = decide(Reference(tuple(path.split("."))), packs) if path else None
     if named is not None:
-        found.append((named.action, named.rule))
+        found.append((named.treatment, named.rule))
     kind = _kind(value)
     for pack in packs:
         found += [
-            (rule.action, pack.label(rule.name))
+            (rule.treatment, pack.label(rule.name))
             for rule in pack.rules
             if rule.type and type_name and type_matches(rule.type, type_name)
         ]
         if kind in pack.defaults:
-            found.append((pack.defaults[kind], pack.label(f"default.{kind}")))
-    return max(found, key=lambda one: _STRICTNESS[one[0]], default=(Action.REDACT, "none"))
+            found.append((Treatment(pack.defaults[kind]), pack.label(f"default.{kind}")))
+    return max(found, key=lambda one: one[0].strictness, default=(Treatment(Action.REDACT), "none"))
 
 
 def _kind(value: Any) -> Kind:

@@ -8,18 +8,22 @@ from typing import Final
 
 from agents.masking.actions import Tokens
 from agents.masking.model import FieldRule
-from language.masking import Action
+from language.masking import Action, Treatment
 from language.masking_names import KIND_PREFIX, PathPattern, parse_pattern, type_matches
 
 DYNAMIC_ONLY: Final = "**"  # path of a type rule that `typed_rules` has bound: left are interface values, by row
 DYNAMIC: Final = "(interface value)"  # type of a value whose own rule was chosen by its type at run time
-_STRICTNESS: Final = {action: rank for rank, action in enumerate(Action)}
 
 
 @dataclass(frozen=True)
 class Decision:
     action: Action
     rule: str
+    argument: str = ""
+
+    @property
+    def treatment(self) -> Treatment:
+        return Treatment(self.action, self.argument)
 
 
 class ColumnRules:
@@ -27,13 +31,13 @@ class ColumnRules:
 
     def __init__(self, rule: FieldRule) -> None:
         self.column = rule.column
-        self.outermost = Decision(rule.action, rule.rule)
+        self.outermost = Decision(rule.action, rule.rule, rule.argument)
         self._by_path: list[tuple[PathPattern, Decision]] = []
         self._by_type: list[tuple[str, Decision]] = []
         self._unbound: list[Decision] = []
         self._by_kind: dict[str, Decision] = {}
         for path in rule.paths:
-            decision = Decision(path.action, path.rule)
+            decision = Decision(path.action, path.rule, path.argument)
             if path.type and path.path == DYNAMIC_ONLY:
                 self._by_type.append((path.type, decision))
             elif path.path:
@@ -44,8 +48,8 @@ class ColumnRules:
             else:
                 self._by_type.append((path.type, decision))
                 self._unbound.append(decision)
-        hashes = Action.HASH in {rule.action, *(path.action for path in rule.paths)}
-        self.tokens = Tokens(rule.key, rule.key_id) if hashes else None
+        makes_tokens = Action.TOKEN in {rule.action, *(path.action for path in rule.paths)}
+        self.tokens = Tokens(rule.key, rule.key_id) if makes_tokens else None
 
     def at(self, outer: Decision, path: Sequence[str], type_name: str) -> Decision:
         """The strictest for the value at `path`: what holds around it, or a rule that means it by name or type.
@@ -73,4 +77,4 @@ class ColumnRules:
 
 def stricter(outer: Decision, inner: Decision) -> Decision:
     """The stricter of two; the outer one when they are equally strict."""
-    return inner if _STRICTNESS[inner.action] > _STRICTNESS[outer.action] else outer
+    return inner if inner.treatment.strictness > outer.treatment.strictness else outer

@@ -22,6 +22,7 @@ from agents.masking.cuts import Cut, cut_values
 from agents.masking.json_texts import JsonMasker
 from agents.masking.naming import vouched_by_names
 from agents.masking.shapes import clean, constant, list_entries, map_entries, null_flags, struct_of
+from agents.masking.treating import BYTES, WHOLE, Treating
 from language.masking import Action
 
 MAX_DEPTH: Final = 32  # nested types; limits.maxDepth is far below
@@ -88,8 +89,8 @@ class ColumnMasker:
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
         decision = self._rules.at(place.outer, place.path, place.type_name)
-        if decision.action in {Action.REDACT, Action.DROP}:
-            return self._replaced(array, decision)
+        if decision.action in WHOLE:
+            return self._replaced(array, decision, place)
         place = replace(place, outer=decision)
         kind = array.type
         if pa.types.is_struct(kind):
@@ -102,9 +103,11 @@ class ColumnMasker:
             return self._map(array, place)
         return self._leaf(array, place)
 
-    def _replaced(self, array: pa.Array, decision: Decision) -> pa.Array:
+    def _replaced(self, array: pa.Array, decision: Decision, place: Place) -> pa.Array:
         shown = len(array) - array.null_count
         self.tally.add(decision, shown, shown)
+        if decision.action is Action.COUNT_ONLY:
+            return _counted(array, cut_values(self._cuts, place.path, place.rows))
         return constant(array, actions.DROPPED if decision.action is Action.DROP else actions.REDACTED)
 
     def _struct(self, array: pa.Array, place: Place) -> pa.Array:
@@ -170,16 +173,18 @@ class ColumnMasker:
         if pa.types.is_null(array.type):
             return array
         array = clean(array)
-        if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
+        is_bytes = pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type)
+        if is_bytes:
             array = pa.array([None if value is None else value.hex() for value in array.to_pylist()], pa.string())
         kind = _kind(array.type)
         if place.is_json and kind == "string":
             return self._json(array, place)
         decision = self._rules.for_kind(place.outer, kind)
-        if decision.action in {Action.REDACT, Action.DROP}:
-            return self._replaced(array, decision)
+        if decision.action in WHOLE:
+            return self._replaced(array, decision, place)
         cut = cut_values(self._cuts, place.path, place.rows)
-        masked = self._applied(array, decision.action, kind, cut, self._vouched(place))
+        treating = Treating(decision.treatment, BYTES if is_bytes else kind, self._vouched(place), self._rules.tokens)
+        masked = self._applied(array, treating, kind, cut)
         self.tally.add(decision, len(array) - array.null_count, masked.hidden)
         self.unscanned += masked.unscanned
         return masked.array
@@ -192,25 +197,18 @@ class ColumnMasker:
             self.tally.add(decision, values, masker.hidden[decision])
         return masked
 
-    def _applied(
-        self, array: pa.Array, action: Action, kind: str, cut: npt.NDArray[np.bool_], vouched: frozenset[str]
-    ) -> texts.Masked:
-        match action:
+    def _applied(self, array: pa.Array, treating: Treating, kind: str, cut: npt.NDArray[np.bool_]) -> texts.Masked:
+        match treating.treatment.action:
             case Action.ALLOW:
                 return texts.Masked(array, 0)
             case Action.DETECT if kind == "string":
-                return texts.detect(array, cut, vouched, self._budget)
+                return texts.detect(array, cut, treating.vouched, self._budget)
             case Action.DETECT if kind in {"integer", "float"}:
-                return _detect_numbers(array, vouched)
+                return _detect_numbers(array, treating.vouched)
             case Action.DETECT:
                 return texts.Masked(array, 0)
-            case Action.LAST4:
-                return texts.by_distinct(_as_text(array), cut, lambda value, is_cut: actions.last4(value, cut=is_cut))
-            case Action.HASH if self._rules.tokens is not None:
-                token = self._rules.tokens.token
-                return texts.by_distinct(_as_text(array), cut, lambda value, is_cut: token(kind, value, cut=is_cut))
             case _:
-                raise Unmaskable(f"there is no way to do {action} on a {array.type}")
+                return texts.by_distinct(_as_text(array), cut, treating.shown, self._budget)
 
 
 def _detect_numbers(array: pa.Array, vouched: frozenset[str]) -> texts.Masked:
@@ -224,6 +222,17 @@ def _detect_numbers(array: pa.Array, vouched: frozenset[str]) -> texts.Masked:
             hidden |= fresh
             result = pc.replace_with_mask(_as_text(result), pa.array(fresh), pa.scalar(f"<{kind}>", pa.string()))
     return texts.Masked(result, int(hidden.sum()))
+
+
+def _counted(array: pa.Array, cut: npt.NDArray[np.bool_]) -> pa.Array:
+    """How many items each collection has, 1 for anything else; nulls stay."""
+    kind = array.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        sizes = list_entries(array).lengths
+    else:
+        sizes = map_entries(array).lengths if pa.types.is_map(kind) else np.ones(len(array), dtype=np.int64)
+    words = [actions.counted(size, cut=more) for size, more in zip(sizes.tolist(), cut.tolist(), strict=True)]
+    return pa.array(words, pa.string(), mask=null_flags(array))
 
 
 def _as_text(array: pa.Array) -> pa.Array:

@@ -21,6 +21,7 @@ from agents.masking.budget import Budget
 from agents.masking.entities import shown_of
 from agents.masking.naming import vouched_by_names
 from agents.masking.numbers import number_shown
+from agents.masking.treating import WHOLE, Treating
 from language.masking import Action
 
 
@@ -50,8 +51,8 @@ class JsonMasker:
         if value is None:
             return None
         decision = self._rules.at(outer, path, type_name)
-        if decision.action in {Action.REDACT, Action.DROP}:
-            return self._replaced(decision)
+        if decision.action in WHOLE:
+            return self._replaced(decision, value, cut=cut)
         if isinstance(value, dict):
             return self._object(value, path, decision, cut=cut)
         if isinstance(value, list):
@@ -80,39 +81,36 @@ class JsonMasker:
     def _scalar(self, value: str | float | bool, outer: Decision, vouched: frozenset[str], *, cut: bool) -> Any:
         kind = _kind(value)
         decision = self._rules.for_kind(outer, kind)
-        if decision.action in {Action.REDACT, Action.DROP}:
-            return self._replaced(decision)
+        if decision.action in WHOLE:
+            return self._replaced(decision, value, cut=cut)
         if self._budget.over():
             self.values[decision] += 1
             self.hidden[decision] += 1
             return actions.UNSCANNED
-        shown = self._shown(value, kind, decision.action, vouched, cut=cut)
+        treating = Treating(decision.treatment, kind, vouched, self._rules.tokens)
+        shown = self._shown(value, treating, cut=cut)
         self.values[decision] += 1
         self.hidden[decision] += shown != value
         return shown
 
-    def _shown(
-        self, value: str | float | bool, kind: str, action: Action, vouched: frozenset[str], *, cut: bool
-    ) -> Any:
-        match action:
+    def _shown(self, value: str | float | bool, treating: Treating, *, cut: bool) -> Any:
+        match treating.treatment.action:
             case Action.ALLOW:
                 return value
             case Action.DETECT if isinstance(value, str):
-                return shown_of(value, cut, None, vouched)
+                return shown_of(value, cut, None, treating.vouched)
             case Action.DETECT if isinstance(value, bool):
                 return value
             case Action.DETECT if isinstance(value, int | float):
-                return number_shown(value, vouched)
-            case Action.LAST4:
-                return actions.last4(_plain(value), cut=cut)
-            case Action.HASH if self._rules.tokens is not None:
-                return self._rules.tokens.token(kind, _plain(value), cut=cut)
+                return number_shown(value, treating.vouched)
             case _:
-                raise ValueError(f"there is no way to do {action} on a {kind}")
+                return treating.shown(_plain(value), cut)
 
-    def _replaced(self, decision: Decision) -> str:
+    def _replaced(self, decision: Decision, value: Any, *, cut: bool) -> str:
         self.values[decision] += 1
         self.hidden[decision] += 1
+        if decision.action is Action.COUNT_ONLY:
+            return actions.counted(len(value) if isinstance(value, list | dict) else 1, cut=cut)
         return actions.DROPPED if decision.action is Action.DROP else actions.REDACTED
 
 

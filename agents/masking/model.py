@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from language.masking import Action
+from language.masking import Action, Treatment
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,14 @@ class FieldRule:
     column: str
     action: Action
     rule: str  # which rule decided: "platform:default.string"
-    key: bytes = b""  # HASH: the tenant's HMAC key
+    key: bytes = b""  # TOKEN: the tenant's key
     key_id: str = ""
     paths: tuple[PathRule, ...] = ()
+    argument: str = ""  # what the action takes, as `language.masking.Treatment` has it
+
+    @property
+    def treatment(self) -> Treatment:
+        return Treatment(self.action, self.argument)
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,11 @@ class PathRule:
     type: str
     action: Action
     rule: str
+    argument: str = ""
+
+    @property
+    def treatment(self) -> Treatment:
+        return Treatment(self.action, self.argument)
 
 
 @dataclass(frozen=True)

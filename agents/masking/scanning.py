@@ -7,6 +7,7 @@ Where the library is missing, RE2 sets of at most 25 triggers do the same, more 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agents.masking.detectors import ALL, DETECTORS
+from agents.memory import give_back
 
 FEW: Final = 1000  # texts, a third of a millisecond each without triggers; compiling them takes a second or two
 CHUNK: Final = 32_768  # values scanned in one call, so that a time budget is looked at in between
@@ -58,6 +60,8 @@ class Vectorscan:
             elements=len(patterns),
             flags=[0] * len(patterns),
         )
+        self._one_scan = threading.Lock()
+        give_back()  # compiling needed 60 MB, the result has 3
 
     def bits(self, values: pa.Array) -> dict[int, int]:
         count = len(values)
@@ -86,7 +90,8 @@ class Vectorscan:
     def _scan(self, data: bytes) -> list[int]:
         """Trigger and end of every match, one after the other."""
         found: list[int] = []
-        self._database.scan(data, match_event_handler=_note, context=found)
+        with self._one_scan:  # a database has one scratch space, and several probes are masked at once
+            self._database.scan(data, match_event_handler=_note, context=found)
         return found
 
 
@@ -122,6 +127,7 @@ class Deferred:
     def __init__(self, few: int = FEW) -> None:
         self._few = few
         self._built: Scanner | None = None
+        self._one_build = threading.Lock()
 
     def bits(self, values: pa.Array) -> dict[int, int]:
         if (built := self._ready(len(values))) is not None:
@@ -142,12 +148,13 @@ class Deferred:
         return self._build() if self._few < 0 else self._built
 
     def _build(self) -> Scanner:
-        if self._built is None:
-            try:
-                self._built = Vectorscan()
-            except ImportError:
-                self._built = Re2Sets()
-        return self._built
+        with self._one_build:
+            if self._built is None:
+                try:
+                    self._built = Vectorscan()
+                except ImportError:
+                    self._built = Re2Sets()
+            return self._built
 
 
 @lru_cache(maxsize=1)

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from agents.absence import Reason
 from agents.decoding.model import RecordBatch
-from agents.masking.actions import DROPPED, MIN_FOR_LAST4, REDACTED, SHOWN, UNSCANNED, last4
+from agents.masking.actions import DROPPED, HIDDEN, REDACTED, UNSCANNED, counted
 from agents.masking.applying import ColumnRules
 from agents.masking.budget import Budget
 from agents.masking.columns import ColumnMasker
@@ -30,7 +30,8 @@ from agents.masking.naming import vouched_by_names
 from agents.masking.numbers import number_shown
 from agents.masking.scanning import scanner
 from agents.masking.shapes import constant, map_entries
-from language.masking import Action
+from agents.masking.treating import Treating
+from language.masking import Action, Treatment
 
 CONTROL_COLUMNS: Final = frozenset({"time_", "pid", "tid", "goid"})  # numbers of ours, not of the program
 PATH_COLUMNS: Final = frozenset({"_absent", "_cut"})
@@ -79,13 +80,13 @@ class Explained:
     spans: tuple[tuple[int, int, str, str], ...]
 
 
-def explain_value(value: Any, action: Action, names: tuple[str, ...] = ()) -> Explained:
+def explain_value(value: Any, treatment: Treatment, names: tuple[str, ...] = ()) -> Explained:
     """One value outside any batch, by the same code. Objects and lists are masked as their JSON text."""
-    vouched = vouched_by_names(tuple(name for name in names if name))
+    vouched, action = vouched_by_names(tuple(name for name in names if name)), treatment.action
     if value is None or isinstance(value, bool) or action is Action.ALLOW:
-        return Explained(value, ()) if action in {Action.ALLOW, Action.DETECT} else _whole(value, action)
+        return Explained(value, ()) if action in {Action.ALLOW, Action.DETECT} else _whole(value, treatment, vouched)
     if action is not Action.DETECT:
-        return _whole(value, action)
+        return _whole(value, treatment, vouched)
     if isinstance(value, int | float):
         shown = number_shown(value, vouched)
         if shown == value:
@@ -98,11 +99,33 @@ def explain_value(value: Any, action: Action, names: tuple[str, ...] = ()) -> Ex
     return Explained(shown_with(text, spans), tuple((*span, "redact") for span in spans))
 
 
-def _whole(value: Any, action: Action) -> Explained:
+def _whole(value: Any, treatment: Treatment, vouched: frozenset[str]) -> Explained:
+    """What is done to a field as a whole; the span says which of its characters are not shown."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    word = {Action.DROP: DROPPED, Action.LAST4: last4(text, cut=False), Action.HASH: "<HASH>"}.get(action, REDACTED)
-    hidden = len(text) - SHOWN if action is Action.LAST4 and len(text) >= MIN_FOR_LAST4 else len(text)
-    return Explained(word, ((0, hidden, "FIELD", str(action)),))
+    start, end = 0, len(text)
+    match treatment.action:
+        case Action.DROP:
+            word = DROPPED
+        case Action.TOKEN:
+            word = "<TOKEN>"
+        case Action.COUNT_ONLY:
+            word = counted(len(value) if isinstance(value, list | dict) else 1)
+        case Action.REDACT:
+            word = REDACTED
+        case _:
+            word = Treating(treatment, _kind_word(value), vouched).shown(text, False)
+    if treatment.action is Action.PARTIAL and word != HIDDEN:
+        first, last = treatment.numbers
+        start, end = first, len(text) - last
+    if word == text:
+        return Explained(value, ())
+    return Explained(word, ((start, end, "FIELD", str(treatment)),))
+
+
+def _kind_word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    return "integer" if isinstance(value, int) else "float" if isinstance(value, float) else "string"
 
 
 def _captured(

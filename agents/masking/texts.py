@@ -47,13 +47,19 @@ def detect(
     return _spread(array, cut, lambda distinct: _detected(distinct, vouched, budget), look)
 
 
-def by_distinct(array: pa.Array, cut: npt.NDArray[np.bool_], mask: Callable[[str, bool], str]) -> Masked:
+def by_distinct(
+    array: pa.Array, cut: npt.NDArray[np.bool_], mask: Callable[[str, bool], str], budget: Budget | None = None
+) -> Masked:
     """Apply `mask(value, is_cut)` once to every distinct value of a string array."""
+    budget = budget or Budget()
+
+    def one(value: str, is_cut: bool) -> str:
+        return UNSCANNED if budget.over() else mask(value, is_cut)
 
     def all_of(distinct: pa.Array) -> dict[int, str]:
-        return {position: mask(value, False) for position, value in enumerate(distinct.to_pylist())}
+        return {position: one(value, False) for position, value in enumerate(distinct.to_pylist())}
 
-    return _spread(array, cut, all_of, mask)
+    return _spread(array, cut, all_of, one)
 
 
 def _detected(distinct: pa.Array, vouched: frozenset[str], budget: Budget) -> dict[int, str]:

@@ -49,24 +49,24 @@ def _bound(rule: FieldRule, access: Access, types: TypeTable) -> FieldRule:
     by_type = _type_rules(rule)
     if not by_type:
         return rule
-    outer = Decision(rule.action, rule.rule)
+    outer = Decision(rule.action, rule.rule, rule.argument)
     around = {*access.type_names, *_names(types, access.type)}
     for path in by_type:
         if any(type_matches(path.type, name) for name in around):
-            outer = stricter(outer, Decision(path.action, path.rule))
+            outer = stricter(outer, Decision(path.action, path.rule, path.argument))
     reachable = _reachable(types, access.type)
     if len(reachable) > MAX_TYPES:
         for path in by_type:
-            outer = stricter(outer, Decision(path.action, path.rule))
+            outer = stricter(outer, Decision(path.action, path.rule, path.argument))
     found = dict.fromkeys(
-        PathRule(f"**.{_segment(member.name)}", "", path.action, path.rule)
+        PathRule(f"**.{_segment(member.name)}", "", path.action, path.rule, path.argument)
         for member in _members(types, reachable)
         for path in by_type
         if any(type_matches(path.type, name) for name in member.types)
     )
     kept = tuple(path for path in rule.paths if path not in by_type)
     dynamic = tuple(replace(path, path=DYNAMIC_ONLY) for path in by_type)
-    return replace(rule, action=outer.action, rule=outer.rule, paths=(*kept, *dynamic, *found))
+    return replace(rule, action=outer.action, argument=outer.argument, rule=outer.rule, paths=(*kept, *dynamic, *found))
 
 
 def _type_rules(rule: FieldRule) -> tuple[PathRule, ...]:

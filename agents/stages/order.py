@@ -46,7 +46,7 @@ def order_from_template(
     rules: Sequence[BoundRule],
     limits: LimitSpec,
 ) -> ProbeOrder:
-    """For `try` and `explain`. `values` are bound (`language.parameters.bind`). No rule may hash: there is no key here."""
+    """For `try` and `explain`. `values` are bound (`language.parameters.bind`). `try` gives tokens a key of its own."""
     return _order(template, values, target, [_field_rule(rule) for rule in rules], limits)
 
 
@@ -82,5 +82,5 @@ def _capture(capture: Capture, expression: Expression, rule: FieldRule) -> Captu
 
 
 def _field_rule(bound: BoundRule, key: bytes = b"", key_id: str = "") -> FieldRule:
-    paths = tuple(PathRule(path.path, path.type, path.action, path.rule) for path in bound.paths)
-    return FieldRule(bound.column, bound.action, bound.rule, key, key_id, paths)
+    paths = tuple(PathRule(path.path, path.type, path.action, path.rule, path.argument) for path in bound.paths)
+    return FieldRule(bound.column, bound.action, bound.rule, key, key_id, paths, bound.argument)

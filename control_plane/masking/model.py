@@ -7,7 +7,7 @@ from datetime import datetime
 
 from control_plane.foundation.identifiers import SubjectId
 from control_plane.templates.model import ApprovedTemplate
-from language.masking import Action
+from language.masking import Action, Treatment
 from language.masking_rules import BoundPath, BoundRule, Rule
 
 
@@ -15,7 +15,7 @@ from language.masking_rules import BoundPath, BoundRule, Rule
 class FieldRule:
     """`FieldRule` of the wire: what the agent does to one column, and to what lies inside it.
 
-    `key` is the tenant's HMAC key, set only where the rule or one inside it hashes.
+    `key` is the tenant's key of this epoch, set only where the rule or one inside it makes tokens.
     """
 
     column: str
@@ -24,6 +24,11 @@ class FieldRule:
     key: bytes = field(default=b"", repr=False)
     key_id: str = ""
     paths: tuple[BoundPath, ...] = ()
+    argument: str = ""
+
+    @property
+    def treatment(self) -> Treatment:
+        return Treatment(self.action, self.argument)
 
 
 @dataclass(frozen=True)

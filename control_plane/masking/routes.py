@@ -42,7 +42,7 @@ class PutRule(BaseModel):
     words: list[_Text] | None = Field(default=None, max_length=MAX_WORDS, description="Of the field's name.")
     path: str | None = Field(default=None, max_length=512, description="Like o.Card.*; ** is any number of names.")
     type: str | None = Field(default=None, max_length=512, description="A DWARF type name, * for any text.")
-    action: Action
+    action: str = Field(max_length=60, description="From allow to drop: detect, partial(0,4), bucket(100), token, ...")
     cases: CasesIn = CasesIn()
     description: str = Field(default="", max_length=500)
 
@@ -52,7 +52,7 @@ class RuleOut(BaseModel):
     scope: Literal["platform", "tenant"]
     pattern: str
     type: str
-    action: Action
+    action: str
     matches: list[str]
     ignores: list[str]
     revision: int | None = None
@@ -66,7 +66,7 @@ class RuleOut(BaseModel):
             scope="platform",
             pattern=rule.path.text() if rule.path else "",
             type=rule.type,
-            action=rule.action,
+            action=str(rule.treatment),
             matches=list(rule.cases.matches),
             ignores=list(rule.cases.ignores),
         )
@@ -110,20 +110,20 @@ class InsideOut(BaseModel):
 
     pattern: str
     type: str
-    action: Action
+    action: str
     rule: str
 
 
 class ColumnOut(BaseModel):
     column: str
-    action: Action
+    action: str
     rule: str
     inside: list[InsideOut]
 
     @classmethod
     def of(cls, bound: BoundRule) -> ColumnOut:
-        inside = [InsideOut(pattern=p.path, type=p.type, action=p.action, rule=p.rule) for p in bound.paths]
-        return cls(column=bound.column, action=bound.action, rule=bound.rule, inside=inside)
+        inside = [InsideOut(pattern=p.path, type=p.type, action=str(p.treatment), rule=p.rule) for p in bound.paths]
+        return cls(column=bound.column, action=str(bound.treatment), rule=bound.rule, inside=inside)
 
 
 class PreviewOut(BaseModel):

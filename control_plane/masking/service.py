@@ -1,6 +1,6 @@
 """An approved template -> a plan in which every column has its masking rule, or a refusal that names the column.
 
-    bind        the rules that hold now, strictest first; the HMAC key only for columns that hash
+    bind        the rules that hold now, strictest first; the key only for columns that need tokens
     preview     the same decisions for a text that nobody approved; mints nothing
     put/delete  a tenant's rule, with the difference in the log; rules can only tighten what the platform demands
 
@@ -73,15 +73,16 @@ class MaskingService:
             raise Invalid(str(error), code="hidden_predicate") from error
         except TemplateError as error:
             raise Invalid(f"the template's masking cannot be decided: {error}", code="unmasked_field") from error
-        key = await current_key(session, tenant, self._wrapper, self._clock) if any(map(_hashes, bound)) else None
+        key = await current_key(session, tenant, self._wrapper, self._clock) if any(map(_makes_tokens, bound)) else None
         rules = tuple(
             FieldRule(
                 column=rule.column,
                 action=rule.action,
                 rule=rule.rule,
-                key=key.key if key and _hashes(rule) else b"",
-                key_id=key.key_id if key and _hashes(rule) else "",
+                key=key.key if key and _makes_tokens(rule) else b"",
+                key_id=key.key_id if key and _makes_tokens(rule) else "",
                 paths=rule.paths,
+                argument=rule.argument,
             )
             for rule in bound
         )
@@ -93,12 +94,12 @@ class MaskingService:
             script = front_end.load(source)
         except TemplateError as error:
             raise InvalidTemplate(str(error)) from error
-        async with self._database.transaction(grant.resource.tenant) as session:
+        async with self._database.transaction() as session:
             rulesets = (self._platform, await rule_set(session, grant.resource.tenant))
         return tuple(_preview(deployment.template, rulesets) for deployment in script.templates)
 
     async def rules(self, grant: Grant) -> tuple[TenantRule, ...]:
-        async with self._database.transaction(grant.resource.tenant) as session:
+        async with self._database.transaction() as session:
             return await tenant_rules(session, grant.resource.tenant)
 
     async def put(
@@ -140,7 +141,7 @@ class MaskingService:
             await self._log(session, grant, f"masking/{name}", {"before": json.loads(row.document), "after": None})
 
     async def strict(self, grant: Grant) -> bool:
-        async with self._database.transaction(grant.resource.tenant) as session:
+        async with self._database.transaction() as session:
             return await is_strict(session, grant.resource.tenant)
 
     async def set_strict(self, grant: Grant, *, strict: bool) -> None:
@@ -188,8 +189,8 @@ def _preview(template: Template, rulesets: tuple[RuleSet, ...]) -> Preview:
         return Preview(template.name, (), str(error))
 
 
-def _hashes(rule: BoundRule) -> bool:
-    return Action.HASH in {rule.action, *(path.action for path in rule.paths)}
+def _makes_tokens(rule: BoundRule) -> bool:
+    return Action.TOKEN in {rule.action, *(path.action for path in rule.paths)}
 
 
 def _fresh(row: MaskingRuleRow | None, if_match: str | None) -> None:

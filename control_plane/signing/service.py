@@ -148,8 +148,11 @@ def _rule(rule: FieldRule) -> spec_pb2.FieldRule:
         rule=rule.rule,
         key=rule.key,
         key_id=rule.key_id,
+        argument=rule.argument,
         paths=[
-            spec_pb2.PathRule(path=path.path, type=path.type, action=path.action.value, rule=path.rule)
+            spec_pb2.PathRule(
+                path=path.path, type=path.type, action=path.action.value, rule=path.rule, argument=path.argument
+            )
             for path in rule.paths
         ],
     )

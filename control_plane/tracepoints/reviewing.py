@@ -80,7 +80,7 @@ class Reviewing:
     async def page(self, grant: Grant, name: str, version: int, service: str = "") -> ReviewPage:
         """As masking, members and agents are now. `service` names where to look. Raises NotFound, Conflict."""
         tenant = grant.resource.tenant
-        async with self._database.transaction(tenant) as session:
+        async with self._database.transaction() as session:
             template = version_of(await version_row(session, tenant, name, version), ()).template
             rules = {rule.column: rule for rule in await self._masks.bound(session, tenant, template)}
             members = (
@@ -112,7 +112,7 @@ class Reviewing:
                     column=capture.column,
                     expression=capture.expression,
                     type=_text(said.get(capture.column, {}).get("type")),
-                    action=rules[capture.column].action.value,
+                    action=str(rules[capture.column].treatment),
                     rule=rules[capture.column].rule,
                     risk=risk.of(capture.column),
                     note=_text(said.get(capture.column, {}).get("reason")),

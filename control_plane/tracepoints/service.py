@@ -122,7 +122,7 @@ class TracepointService:
                     "target": row.target,
                     "ttl": render(wanted.ttl),
                     "table": f"{row.table_name}@{row.table_version}",
-                    "masking": {rule.column: f"{rule.action} ({rule.rule})" for rule in plan.rules},
+                    "masking": {rule.column: f"{rule.treatment} ({rule.rule})" for rule in plan.rules},
                     **({"replaces": before.id} if before is not None else {}),
                 },
             )

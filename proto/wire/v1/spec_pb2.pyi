@@ -236,14 +236,17 @@ class FieldRule(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
     PATHS_FIELD_NUMBER: _builtins.int
+    ARGUMENT_FIELD_NUMBER: _builtins.int
     column: _builtins.str
     action: _builtins.str
-    """allow | detect | redact | hash | last4 | drop: language.masking.Action"""
+    """a language.masking.Action: allow, detect, partial, token, redact, drop, ..."""
     rule: _builtins.str
     """which rule decided: "platform:default.string", "tenant:acme/pan", "template" """
     key: _builtins.bytes
-    """hash: the tenant's HMAC key, at least 32 bytes"""
+    """token: the tenant's key of this epoch, at least 32 bytes"""
     key_id: _builtins.str
+    argument: _builtins.str
+    """What the action takes, in canonical form: "0,4" for partial, "ip" for generalise; empty where it takes nothing."""
     @_builtins.property
     def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathRule]:
         """Rules below a composite column, by path inside the value ("Card.Number", "*.Email")."""
@@ -257,10 +260,11 @@ class FieldRule(_message.Message):
         key: _builtins.bytes = ...,
         key_id: _builtins.str = ...,
         paths: _abc.Iterable[Global___PathRule] | None = ...,
+        argument: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "column", b"column", "key", b"key", "key_id", b"key_id", "paths", b"paths", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "argument", b"argument", "column", b"column", "key", b"key", "key_id", b"key_id", "paths", b"paths", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -274,11 +278,13 @@ class PathRule(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
+    ARGUMENT_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     type: _builtins.str
     """DWARF type name pattern; either path or type is set"""
     action: _builtins.str
     rule: _builtins.str
+    argument: _builtins.str
     def __init__(
         self,
         *,
@@ -286,10 +292,11 @@ class PathRule(_message.Message):
         type: _builtins.str = ...,
         action: _builtins.str = ...,
         rule: _builtins.str = ...,
+        argument: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "path", b"path", "rule", b"rule", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "argument", b"argument", "path", b"path", "rule", b"rule", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

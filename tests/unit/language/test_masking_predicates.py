@@ -49,7 +49,7 @@ def test_a_condition_on_what_may_be_seen_is_accepted(where):
     [
         ('user.Password == "hunter2"', "masking does drop"),
         ("len(user.Password) > 8", "masking does drop"),
-        ('startswith(o.Card.Number, "4")', "masking does last4"),
+        ('startswith(o.Card.Number, "4")', "masking does partial"),
         ('not (r.AuthToken == "x") or l.Units > 1', "masking does redact"),
         ("l.CurrencyCode == params.text", "type any text"),
         ("l.Units == params.big", "as long as a card's"),

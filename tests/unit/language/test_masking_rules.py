@@ -45,7 +45,7 @@ def bound(expression, *rulesets, masking=(), column="c"):
         ("len(o.Items)", Action.ALLOW, "platform:default.length"),
         ("o.Card.CVV", Action.DROP, "platform:card-verification-code"),
         ("deref(o.Card.Pin)", Action.DROP, "platform:pin"),
-        ("o.Card.Number", Action.LAST4, "platform:card-number"),
+        ("o.Card.Number", Action.PARTIAL, "platform:card-number"),
         ("r.AuthToken", Action.REDACT, "platform:token"),
         ("user.Password[:4]", Action.DROP, "platform:password"),
         ("o.ShippingCost.Units", Action.DETECT, "platform:default.string"),
@@ -77,7 +77,7 @@ def test_an_innocent_argument_in_a_telling_column_is_hidden():
     [
         ("allow", Action.DETECT, "platform:default.string"),
         ("detect", Action.DETECT, "platform:default.string"),
-        ("hash", Action.HASH, "template"),
+        ("hash", Action.TOKEN, "template"),
         ("drop", Action.DROP, "template"),
     ],
 )
@@ -88,8 +88,8 @@ def test_a_template_can_only_tighten(proposed, action, rule):
 
 def test_a_tenant_can_only_tighten():
     loose = tenant({"name": "show", "words": ["number"], "action": "allow"})
-    strict = tenant({"name": "amounts", "path": "l.Units", "action": "hash"})
-    assert bound("o.Card.Number", PLATFORM, loose).action is Action.LAST4
+    strict = tenant({"name": "amounts", "path": "l.Units", "action": "token"})
+    assert bound("o.Card.Number", PLATFORM, loose).action is Action.PARTIAL
     assert bound("l.Units", PLATFORM, strict).rule == "tenant:amounts"
 
 
@@ -101,11 +101,11 @@ def test_a_rule_on_a_parent_holds_for_what_is_inside():
 def test_names_and_types_inside_a_captured_struct_go_along():
     rules = tenant(
         {"name": "cards", "type": "*.Card", "action": "drop"},
-        {"name": "mail", "path": "o.Buyer.Email", "action": "hash"},
+        {"name": "mail", "path": "o.Buyer.Email", "action": "token"},
     )
     inside = bound("o", PLATFORM, rules).paths
     assert BoundPath("", "*.Card", Action.DROP, "tenant:cards") in inside
-    assert BoundPath("Buyer.Email", "", Action.HASH, "tenant:mail") in inside
+    assert BoundPath("Buyer.Email", "", Action.TOKEN, "tenant:mail") in inside
     assert any(path.path.startswith("words:") and "cvv" in path.path and path.action is Action.DROP for path in inside)
 
 

@@ -58,8 +58,8 @@ CASES = [
     ("units: l.Units", {}, MASKED, "units", "detect"),
     ("cur: l.CurrencyCode", {}, MASKED, "cur", "detect"),
     ("tok: r.AuthToken", {}, MASKED, "tok", "redact"),
-    ("card: o.Card.Number", {}, MASKED, "card", "last4"),
-    ("iban: payee.IBAN", {}, MASKED, "iban", "last4"),
+    ("card: o.Card.Number", {}, MASKED, "card", "partial(0,4)"),
+    ("iban: payee.IBAN", {}, MASKED, "iban", "partial(0,4)"),
     ("err: ret(1)", {}, MASKED, "err", "detect"),
     ("all: 'o.Items[:8]'", {}, MASKED, "all", "detect"),
     ("s: l.Units + r.Units", {}, MASKED, "s", "detect"),
@@ -92,7 +92,7 @@ def test_a_value_that_nothing_hides_is_raw() -> None:
     written = template("u: l.Units")
     assert risk_of(written, LOOSE).risk_class is RAW
     assert assess(written, ()).risk_class is RAW, "a column without a rule is not vouched for"
-    assert assess(written, [BoundRule("u", Action.HASH, "tenant:acme/u")]).risk_class is MASKED
+    assert assess(written, [BoundRule("u", Action.TOKEN, "tenant:acme/u")]).risk_class is MASKED
 
 
 def test_a_plan_can_be_in_several_classes_at_once() -> None:

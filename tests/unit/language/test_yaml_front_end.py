@@ -77,7 +77,7 @@ def test_limits_have_units() -> None:
         ("entry+return", "return", 16, 7, "both ends of the call"),
         ("entry+return", "always", 10, 9, "at is entry, return"),
         ("{units: allow}", "{unit: allow}", 18, 13, "not captured"),
-        ("{units: allow}", "{units: hide}", 18, 13, "is one of allow"),
+        ("{units: allow}", "{units: hide}", 18, 13, "expected one of allow"),
         ("ttl: 10m", "ttl: 10 m", 19, 17, "is not a duration"),
         ("ttl: 10m", "ttl: 48h", 19, 17, "1s to 1d"),
         ("cpu: 1%", "cpu: 1", 19, 27, "in per cent"),

@@ -419,19 +419,19 @@ def test_masking_looser_than_the_template_asks_is_refused(admit):
 @pytest.mark.parametrize("size", [0, 31])
 def test_a_hash_needs_a_key_that_cannot_be_guessed(admit, size):
     made = spec()
-    made.masking[1].action, made.masking[1].key = "hash", b"k" * size
+    made.masking[1].action, made.masking[1].key = "token", b"k" * size
     assert refusal(lambda: admit(made)) is RefusalReason.WEAK_MASKING
 
 
 def test_a_hash_inside_a_column_needs_a_key_too(admit):
     made = spec()
-    made.masking[1].paths.add(path="Email", action="hash")
+    made.masking[1].paths.add(path="Email", action="token")
     assert refusal(lambda: admit(made)) is RefusalReason.WEAK_MASKING
 
 
 def test_a_hash_with_a_good_key_is_admitted(admit):
     made = spec()
-    made.masking[1].action, made.masking[1].key, made.masking[1].key_id = "hash", b"k" * 32, "k1"
+    made.masking[1].action, made.masking[1].key, made.masking[1].key_id = "token", b"k" * 32, "k1"
     assert admit(made).rules[1].key == b"k" * 32
 
 

@@ -33,8 +33,11 @@ def batch(array, *, type_name="T", expression="o.X", absent=None, cut=None):
     return RecordBatch(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)))
 
 
-def rule(action=Action.DETECT, *paths, key=b"", key_id=""):
-    return FieldRule("c", action, "platform:r", key, key_id, tuple(paths))
+def rule(action=Action.DETECT, *paths, key=b"", key_id="", argument=""):
+    return FieldRule("c", action, "platform:r", key, key_id, tuple(paths), argument)
+
+
+LAST4 = rule(Action.PARTIAL, argument="0,4")
 
 
 def masked(array, *rules, **options):
@@ -42,8 +45,8 @@ def masked(array, *rules, **options):
     return result.columns.column("c").to_pylist(), result
 
 
-def by_name(words, action, name="tenant:n"):
-    return PathRule(f"words:{words}", "", action, name)
+def by_name(words, action, argument="", name="tenant:n"):
+    return PathRule(f"words:{words}", "", action, name, argument)
 
 
 def counts(result):
@@ -82,34 +85,34 @@ def test_a_negative_card_number_is_one_too():
     assert masked(pa.array([-4111111111111111], pa.int64()))[0] == ["<CARD>"]
 
 
-def test_last4_shows_four_characters_of_long_values_only():
-    assert masked(pa.array(["4111111111111111", "1234567"]), rule(Action.LAST4))[0] == ["****1111", "****"]
-    assert masked(pa.array([4111111111111111], pa.int64()), rule(Action.LAST4))[0] == ["****1111"]
+def test_a_partial_value_shows_its_ends_of_long_values_only():
+    assert masked(pa.array(["4111111111111111", "1234567"]), LAST4)[0] == ["****1111", "****"]
+    assert masked(pa.array([4111111111111111], pa.int64()), LAST4)[0] == ["****1111"]
 
 
 def test_the_last_four_of_a_cut_value_are_not_its_last():
-    assert masked(pa.array(["411111111111"]), rule(Action.LAST4), cut=[{"c": 16}])[0] == ["****"]
+    assert masked(pa.array(["411111111111"]), LAST4, cut=[{"c": 16}])[0] == ["****"]
 
 
 def test_equal_values_get_equal_tokens_under_one_key_and_others_under_another():
-    one = masked(pa.array(["bob", "bob", "eve"]), rule(Action.HASH, key=KEY, key_id="k1"))[0]
-    other = masked(pa.array(["bob"]), rule(Action.HASH, key=KEY[::-1], key_id="k2"))[0]
+    one = masked(pa.array(["bob", "bob", "eve"]), rule(Action.TOKEN, key=KEY, key_id="k1"))[0]
+    other = masked(pa.array(["bob"]), rule(Action.TOKEN, key=KEY[::-1], key_id="k2"))[0]
     assert one[0] == one[1] != one[2]
-    assert one[0].startswith("hmac:k1:")
+    assert one[0].startswith("token:k1:")
     assert other[0].split(":")[2] != one[0].split(":")[2]
 
 
 def test_a_token_depends_on_the_type():
-    text = masked(pa.array(["1"]), rule(Action.HASH, key=KEY, key_id="k"))[0]
-    number = masked(pa.array([1]), rule(Action.HASH, key=KEY, key_id="k"))[0]
+    text = masked(pa.array(["1"]), rule(Action.TOKEN, key=KEY, key_id="k"))[0]
+    number = masked(pa.array([1]), rule(Action.TOKEN, key=KEY, key_id="k"))[0]
     assert text != number
 
 
 @pytest.mark.parametrize(("key", "key_id"), [(b"", ""), (KEY[:31], "k"), (KEY, "")])
 def test_a_hash_without_a_proper_key_hides_all(key, key_id):
-    values, result = masked(pa.array(["bob", None]), rule(Action.HASH, key=key, key_id=key_id))
+    values, result = masked(pa.array(["bob", None]), rule(Action.TOKEN, key=key, key_id=key_id))
     assert values == ["<UNSCANNED>", None]
-    assert counts(result) == [("unscanned", Action.HASH, 1, 1)]
+    assert counts(result) == [("unscanned", Action.TOKEN, 1, 1)]
 
 
 def test_redact_hides_shape_and_size():
@@ -154,7 +157,7 @@ def test_rules_reach_into_structs_and_lists():
         pa.array([ORDER, None]),
         rule(
             Action.DETECT,
-            by_name("card+number|^nothing", Action.LAST4),
+            by_name("card+number|^nothing", Action.PARTIAL, "0,4"),
             PathRule("Card.CVV", "", Action.DROP, "platform:cvv"),
         ),
     )
@@ -166,10 +169,10 @@ def test_rules_reach_into_structs_and_lists():
 
 def test_a_rule_on_a_struct_holds_for_all_inside():
     assert masked(pa.array([ORDER]), rule(Action.DETECT, by_name("card", Action.REDACT)))[0][0]["Card"] == "<REDACTED>"
-    hashed = masked(pa.array([ORDER]), rule(Action.DETECT, by_name("card", Action.HASH), key=KEY, key_id="k"))[0][0][
+    hashed = masked(pa.array([ORDER]), rule(Action.DETECT, by_name("card", Action.TOKEN), key=KEY, key_id="k"))[0][0][
         "Card"
     ]
-    assert all(value.startswith("hmac:k:") for value in hashed.values())
+    assert all(value.startswith("token:k:") for value in hashed.values())
 
 
 def test_a_rule_inside_cannot_loosen_the_one_around_it():
@@ -221,7 +224,7 @@ def test_what_decoding_wrote_as_json_is_masked_value_by_value():
     }
     values, result = masked(
         boxed(("*shop.Order", held)),
-        rule(Action.DETECT, by_name("cvv", Action.DROP), by_name("card+number", Action.LAST4)),
+        rule(Action.DETECT, by_name("cvv", Action.DROP), by_name("card+number", Action.PARTIAL, "0,4")),
     )
     assert json.loads(values[0]["value"]) == {
         "Card": {"Number": "****1111", "CVV": "<DROPPED>"},
@@ -232,7 +235,7 @@ def test_what_decoding_wrote_as_json_is_masked_value_by_value():
     assert {(receipt.rule, receipt.action): receipt.hidden for receipt in result.receipts} == {
         ("platform:r", Action.DETECT): 2,
         ("tenant:n", Action.DROP): 1,
-        ("tenant:n", Action.LAST4): 1,
+        ("tenant:n", Action.PARTIAL): 1,
     }
     assert dict(next(to_rows(result.columns))["c"])["value"]["n"] == "<CARD>"
 

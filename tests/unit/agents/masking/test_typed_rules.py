@@ -10,7 +10,7 @@ from language.model import At
 from tests.builders.compiler_types import request, shop_probe
 
 CARDS = PathRule("", "*.Card", Action.REDACT, "tenant:cards")
-STRINGS = PathRule("", "kind:string", Action.HASH, "tenant:default.string")
+STRINGS = PathRule("", "kind:string", Action.TOKEN, "tenant:default.string")
 WORDS = PathRule("words:cvv", "", Action.DROP, "platform:cvv")
 
 
@@ -46,8 +46,8 @@ def test_items_of_the_type_are_found_in_lists():
 
 
 def test_what_an_interface_may_hold_is_looked_into():
-    ints = PathRule("", "string", Action.HASH, "tenant:strings")
-    assert PathRule("**.s", "", Action.HASH, "tenant:strings") in bound("e", ints).paths
+    ints = PathRule("", "string", Action.TOKEN, "tenant:strings")
+    assert PathRule("**.s", "", Action.TOKEN, "tenant:strings") in bound("e", ints).paths
 
 
 def test_an_interfaces_own_type_stays_a_rule_for_each_row():

@@ -35,7 +35,7 @@ from tests.builders.templates import SUM_YAML
 PACK = load_rules((Path(__file__).parents[4] / "policies/masking/platform.yaml").read_text())
 WRITE = grant(Permission.MASKING_WRITE, by="carol")
 READ = grant(Permission.MASKING_READ)
-CURRENCY = {"path": "l.CurrencyCode", "action": "hash"}
+CURRENCY = {"path": "l.CurrencyCode", "action": "token"}
 
 
 @pytest.fixture
@@ -153,8 +153,8 @@ async def test_a_change_stands_in_the_log_with_what_it_changed(database, service
     await service.delete(WRITE, "currency")
     details = [entry["detail"] for entry in await entries(database) if entry["action"] == "masking.change"]
     assert [(d["before"] and d["before"]["action"], d["after"] and d["after"]["action"]) for d in details] == [
-        (None, "hash"),
-        ("hash", "redact"),
+        (None, "token"),
+        ("token", "redact"),
         ("redact", None),
     ]
 

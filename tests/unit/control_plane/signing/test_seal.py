@@ -51,17 +51,21 @@ def test_the_payload_says_what_was_asked_and_approved() -> None:
 
 
 def test_every_column_has_its_rule() -> None:
-    plan = masked_plan(action=Action.HASH, key=b"k" * 32)
-    inside = (BoundPath("Card.Number", "", Action.LAST4, "tenant:pan"),)
+    plan = masked_plan(action=Action.TOKEN, key=b"k" * 32)
+    inside = (BoundPath("Card.Number", "", Action.PARTIAL, "tenant:pan", "0,4"),)
     plan = replace(plan, rules=tuple(replace(rule, paths=inside, key_id="k1") for rule in plan.rules))
     rules = opened(Signer(KEY).seal(plan, seal_context(AGENT))).masking
     assert [(rule.column, rule.action, rule.rule) for rule in rules] == [
-        ("currency", "hash", "platform:default"),
-        ("units", "hash", "platform:default"),
-        ("latency", "hash", "platform:default"),
+        ("currency", "token", "platform:default"),
+        ("units", "token", "platform:default"),
+        ("latency", "token", "platform:default"),
     ]
     assert (rules[0].key, rules[0].key_id) == (b"k" * 32, "k1")
-    assert (rules[0].paths[0].path, rules[0].paths[0].action) == ("Card.Number", "last4")
+    assert (rules[0].paths[0].path, rules[0].paths[0].action, rules[0].paths[0].argument) == (
+        "Card.Number",
+        "partial",
+        "0,4",
+    )
 
 
 def test_what_is_carried_beside_the_envelope_repeats_the_payload() -> None:
