@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from control_plane.delivery.enrolment import MAX_TOKEN_USES, Enrolment
 from control_plane.delivery.function_answers import FoundFunction
 from control_plane.delivery.service import MAX_FUNCTIONS, Fleet
 from control_plane.delivery.tables import AgentRow
+from control_plane.foundation.bodies import Body
 from control_plane.foundation.errors import Invalid
 from control_plane.foundation.identifiers import AgentId
 from control_plane.foundation.provision import provided
@@ -59,9 +60,7 @@ class AgentsOut(BaseModel):
     next: None = None
 
 
-class MakeJoinToken(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class MakeJoinToken(Body):
     ttl: str = Field(default="10m", max_length=32, description="How long it is good for: `10m`, `1h30m`.")
     uses: int = Field(default=1, ge=1, le=MAX_TOKEN_USES)
 

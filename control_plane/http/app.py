@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from control_plane.foundation.provision import Provision
 from control_plane.http import health, openapi, problems
 from control_plane.http.asking_check import check_routes
-from control_plane.http.middleware import BodyLimit, RequestIds
+from control_plane.http.middleware import BodyLimit, KeepableAddress, RequestIds
 
 
 def create_app(provision: Provision, routers: Iterable[APIRouter], *, https: bool) -> FastAPI:
@@ -29,6 +29,7 @@ def create_app(provision: Provision, routers: Iterable[APIRouter], *, https: boo
     problems.install(app)
     openapi.install(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(KeepableAddress)
     app.add_middleware(RequestIds, https=https)
     check_routes(app)
     return app

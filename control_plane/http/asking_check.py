@@ -1,5 +1,7 @@
 """Walk all routes of an app: each declares exactly one of requires, public, authenticated, and takes what it declared.
 
+What it takes as a body is a `Body`: bounded to the members it names, of texts that can be kept.
+
 Run at start-up by `app.create_app`, and by the architecture tests.
 """
 
@@ -9,8 +11,10 @@ from collections.abc import Iterator
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
+from fastapi.params import Form
 from fastapi.routing import RouteContext, iter_route_contexts
 
+from control_plane.foundation.bodies import Body
 from control_plane.policy.asking import Authenticated, Requires, asking_of, granted, signed_in
 
 
@@ -42,7 +46,16 @@ def _problem(route: RouteContext) -> str:
             return f"{where}: names the path parameter {asking.name!r}, which its path does not have"
     elif isinstance(asking, Authenticated) and signed_in not in set(_calls(route)):
         return f"{where}: declares @authenticated but takes no parameter `principal: SignedIn`"
-    return ""
+    return next((f"{where}: its body {kind} is no foundation.bodies.Body" for kind in _other_bodies(route)), "")
+
+
+def _other_bodies(route: RouteContext) -> Iterator[str]:
+    for parameter in getattr(route.dependant, "body_params", ()):
+        kind = parameter.field_info.annotation
+        if isinstance(parameter.field_info, Form):  # the console's own pages
+            continue
+        if not (isinstance(kind, type) and issubclass(kind, Body)):
+            yield str(kind)
 
 
 def _calls(route: RouteContext) -> Iterator[object]:

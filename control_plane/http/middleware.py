@@ -1,4 +1,4 @@
-"""Around every request: an id, a limit on its body, headers that keep browsers from helping an attacker.
+"""Around every request: an id, an address that can be kept, a limit on its body, headers that keep browsers safe.
 
 Plain ASGI, so that streams (the live rows) pass through untouched.
 """
@@ -70,6 +70,19 @@ class RequestIds:
             await unexpected(error)(scope, receive, send_with_headers)
         finally:
             current_request_id.reset(token)
+
+
+class KeepableAddress:
+    """Refuse an address with NUL in it: what it names goes into the log and the database, which keep no NUL."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            await problem(400, "bad_request", "the address holds NUL: take it out")(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 class BodyLimit:

@@ -1,12 +1,15 @@
 """The app's routes -> its OpenAPI 3.1 document, completed by what FastAPI cannot see.
 
 Policy's dependency reads the tenant and the resource's name from the path, so those parameters are added here, with
-the problems that every route can answer and the bearer token that all but the public ones need.
+the bearer token that all but the public routes need. The problems that a route can answer follow from what it is: a
+body can be too large, a permission can be missing, If-Match can be stale. A status outside that list is a defect,
+and the tests look for one: there is no `default` that would allow everything.
 """
 
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -15,10 +18,11 @@ from fastapi.routing import iter_route_contexts
 
 from control_plane.foundation.openness import Public
 from control_plane.http.problems import MEDIA_TYPE
-from control_plane.policy.asking import Requires, asking_of
+from control_plane.policy.asking import Authenticated, Requires, asking_of
 
 _PARAMETER: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 _METHODS: Final = frozenset({"get", "put", "post", "delete", "patch"})
+_CHANGES: Final = _METHODS - {"get"}
 _PROBLEM: Final[dict[str, Any]] = {
     "type": "object",
     "title": "Problem",
@@ -54,12 +58,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
         for path, operations in document.get("paths", {}).items():
             for method, operation in operations.items():
                 if method in _METHODS:
-                    _complete(path, operation, asked.get((path, method)))
+                    _complete(path, method, operation, asked.get((path, method)))
         app.openapi_schema = document
     return app.openapi_schema
 
 
-def _complete(path: str, operation: dict[str, Any], asking: object) -> None:
+def _complete(path: str, method: str, operation: dict[str, Any], asking: object) -> None:
     parameters = operation.setdefault("parameters", [])
     named = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
     parameters.extend(
@@ -69,15 +73,38 @@ def _complete(path: str, operation: dict[str, Any], asking: object) -> None:
     )
     if not parameters:
         del operation["parameters"]
-    problem = {
-        "description": "A problem (RFC 9457)",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
     responses = operation.setdefault("responses", {})
-    responses["default"] = problem
-    if "422" in responses:
-        responses["422"] = problem
+    responses.pop("422", None)  # FastAPI's own shape of it; ours are problems
+    for status in sorted(_problems(path, method, operation, asking)):
+        responses.setdefault(
+            str(status.value),
+            {
+                "description": f"{status.phrase}, as a problem (RFC 9457)",
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            },
+        )
     if isinstance(asking, Requires):
         operation["x-permission"] = asking.permission.value
     if not isinstance(asking, Public):
         operation["security"] = [{"bearer": []}]
+
+
+def _problems(path: str, method: str, operation: dict[str, Any], asking: object) -> frozenset[HTTPStatus]:
+    """What can go wrong with such a route, by what it takes and what it asks."""
+    found = {HTTPStatus.SERVICE_UNAVAILABLE}
+    parameters = operation.get("parameters", ())
+    if parameters or "requestBody" in operation:
+        found |= {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
+    if "requestBody" in operation:
+        found |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
+    if any(parameter["in"] == "header" and parameter["name"].lower() == "if-match" for parameter in parameters):
+        found.add(HTTPStatus.PRECONDITION_FAILED)
+    if not isinstance(asking, Public):
+        found |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
+    if isinstance(asking, Requires):
+        found |= {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
+    if isinstance(asking, Authenticated) and "{tenant}" in path:
+        found.add(HTTPStatus.NOT_FOUND)
+    if method in _CHANGES and not isinstance(asking, Public):
+        found.add(HTTPStatus.CONFLICT)
+    return frozenset(found)

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
+from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -84,6 +86,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProbegateError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(IntegrityError, _at_once)
     for unreachable in DATABASE_UNREACHABLE:
         app.add_exception_handler(unreachable, _database)
 
@@ -94,25 +97,51 @@ async def _ours(_: Request, error: Exception) -> JSONResponse:
     return problem(status_of(error), error.code, error.detail, error.extra)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     """What was expected and where; never the value that came: it may be a secret in the wrong place."""
     if not isinstance(error, RequestValidationError):
         raise error
+    if any(one["loc"] == ("body",) for one in error.errors()) and not _is_json(request):
+        return problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "expected a body of application/json"
+        )
     told = [{"pointer": _pointer(one["loc"]), "detail": str(one["msg"])} for one in error.errors()[:MAX_ERRORS]]
     first = f"{told[0]['pointer']}: {told[0]['detail']}" if told else "the request cannot be read"
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", first, {"errors": told})
 
 
-async def _framework(_: Request, error: Exception) -> JSONResponse:
+async def _framework(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     codes: dict[int, tuple[str, str]] = {
+        400: ("bad_request", "the request cannot be read: expected JSON in UTF-8 of ordinary numbers and depth"),
         404: ("not_found", "there is nothing at this address"),
         405: ("method_not_allowed", "this address does not know that method"),
         413: ("too_large", "the request's body is too large"),
     }
     code, detail = codes.get(error.status_code, ("bad_request", str(error.detail)))
-    return problem(error.status_code, code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods_at(request)))
+    return problem(error.status_code, code, detail, headers=headers)
+
+
+def _methods_at(request: Request) -> set[str]:
+    """Of all routes with this address: each of them knows its own only."""
+    return {
+        method
+        for route in iter_route_contexts(request.app.routes)
+        if route.path_regex.fullmatch(request.url.path)
+        for method in route.methods or ()
+    }
+
+
+async def _at_once(_: Request, error: Exception) -> JSONResponse:
+    """Two changes met in the database; its constraint let one through, and nothing of the other is there."""
+    _log.warning("request %s met another change: %s", current_request_id.get(), error)
+    return problem(
+        HTTPStatus.CONFLICT, "changed_at_once", "somebody else changed the same thing at this moment: read it again"
+    )
 
 
 async def _database(_: Request, error: Exception) -> JSONResponse:
@@ -130,6 +159,11 @@ def unexpected(error: Exception) -> JSONResponse:
         "internal",
         "something failed that should not; the server's log has the reason under this request id",
     )
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _pointer(location: Sequence[Any]) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, Field
 
+from control_plane.foundation.bodies import Body
 from control_plane.foundation.provision import provided
+from control_plane.foundation.request_headers import IfMatch
 from control_plane.masking.model import Preview, TenantRule
 from control_plane.masking.service import MaskingService
 from control_plane.policy.asking import Granted, requires
@@ -21,23 +23,18 @@ MAX_WORDS = 100
 
 router = APIRouter(tags=["masking"])
 Service = Annotated[MaskingService, Depends(provided(MaskingService))]
-IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=200)]
 _Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class CasesIn(BaseModel):
+class CasesIn(Body):
     """The rule is refused while one of these does not hold: field paths, or type names for a type rule."""
-
-    model_config = ConfigDict(extra="forbid")
 
     matches: list[_Text] = Field(default=[], max_length=50)
     ignores: list[_Text] = Field(default=[], max_length=50)
 
 
-class PutRule(BaseModel):
+class PutRule(Body):
     """Exactly one of `words`, `path` and `type`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     words: list[_Text] | None = Field(default=None, max_length=MAX_WORDS, description="Of the field's name.")
     path: str | None = Field(default=None, max_length=512, description="Like o.Card.*; ** is any number of names.")
@@ -93,15 +90,11 @@ class PlatformOut(BaseModel):
     defaults: dict[str, Action]
 
 
-class SettingsBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class SettingsBody(Body):
     strict: bool = Field(description="No default: a field that no rule of the tenant or platform names is refused.")
 
 
-class PreviewIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class PreviewIn(Body):
     source: str = Field(max_length=MAX_SOURCE, description="The text of a YAML template or a PxL script.")
 
 

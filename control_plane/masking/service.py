@@ -21,7 +21,8 @@ from control_plane.foundation.audited import audited
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database
-from control_plane.foundation.errors import Conflict, Invalid, InvalidTemplate, Stale
+from control_plane.foundation.errors import Conflict, Invalid, InvalidTemplate
+from control_plane.foundation.request_headers import ABSENT, check_match
 from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.masking.keys import current_key
 from control_plane.masking.model import FieldRule, MaskedPlan, Preview, TenantRule
@@ -110,7 +111,7 @@ class MaskingService:
         async with self._step(grant, f"masking/{name}") as session:
             rule = read_document({**document, "name": name})
             row = await session.get(MaskingRuleRow, (tenant, rule.name), with_for_update=True)
-            _fresh(row, if_match)
+            check_match("the rule", str(row.revision) if row else ABSENT, if_match)
             if row is None:
                 count = await session.scalar(
                     select(func.count()).select_from(MaskingRuleRow).where(MaskingRuleRow.tenant == tenant)
@@ -136,7 +137,7 @@ class MaskingService:
         """Raises NotFound, Stale."""
         async with self._step(grant, f"masking/{name}") as session:
             row = await tenant_rule_row(session, grant.resource.tenant, name)
-            _fresh(row, if_match)
+            check_match("the rule", str(row.revision), if_match)
             await session.delete(row)
             await self._log(session, grant, f"masking/{name}", {"before": json.loads(row.document), "after": None})
 
@@ -191,12 +192,3 @@ def _preview(template: Template, rulesets: tuple[RuleSet, ...]) -> Preview:
 
 def _makes_tokens(rule: BoundRule) -> bool:
     return Action.TOKEN in {rule.action, *(path.action for path in rule.paths)}
-
-
-def _fresh(row: MaskingRuleRow | None, if_match: str | None) -> None:
-    if if_match is None:
-        return
-    if row is None or if_match.strip().strip('"') not in {str(row.revision), "*"}:
-        raise Stale(
-            "the rule has changed since you looked: read it again", extra={"etag": str(row.revision) if row else ""}
-        )

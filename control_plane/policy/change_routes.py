@@ -6,11 +6,13 @@ import re
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel, Field
 
+from control_plane.foundation.bodies import Body
 from control_plane.foundation.errors import Invalid, NotFound
 from control_plane.foundation.provision import provided
+from control_plane.foundation.request_headers import IfMatch
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.changing import MAX_MESSAGE, PolicyChanges, PolicyVersion, VersionState
 from control_plane.policy.document import MAX_SOURCE
@@ -21,20 +23,15 @@ router = APIRouter(tags=["policy"])
 Changes = Annotated[PolicyChanges, Depends(provided(PolicyChanges))]
 Policy = Annotated[PolicyService, Depends(provided(PolicyService))]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
-IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=200)]
 _ETAG = re.compile(r'"policy-([0-9]{1,9})"')
 
 
-class PolicyIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class PolicyIn(Body):
     source: str = Field(max_length=MAX_SOURCE)
     message: str = Field(default="", max_length=MAX_MESSAGE)
 
 
-class DigestIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class DigestIn(Body):
     digest: str = Field(max_length=80)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
 
+from control_plane.foundation.bodies import Body
 from control_plane.foundation.errors import Invalid
 from control_plane.foundation.idempotency import Idempotency
 from control_plane.foundation.provision import provided
+from control_plane.foundation.request_headers import IdempotencyKey
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.locks import MAX_REASON, MAX_VALUE, Lock, LockKind, LockService
 from control_plane.policy.membership import MembershipService
@@ -23,13 +25,10 @@ Service = Annotated[LockService, Depends(provided(LockService))]
 Members = Annotated[MembershipService, Depends(provided(MembershipService))]
 
 Once = Annotated[Idempotency, Depends(provided(Idempotency))]
-IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 
 
-class LockIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    kind: LockKind
+class LockIn(Body):
+    kind: LockKind = Field(strict=False)
     value: str = Field(default="", max_length=MAX_VALUE, description="Which one; nothing for `everything`.")
     reason: str = Field(min_length=1, max_length=MAX_REASON)
     ttl: str | None = Field(default=None, max_length=40, description="Until when it holds; else until it is released.")

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from control_plane.foundation.bodies import Body
 from control_plane.foundation.identifiers import TenantId
 from control_plane.foundation.provision import provided
 from control_plane.identity.model import PrincipalKind
@@ -21,9 +22,7 @@ Memberships = Annotated[MembershipService, Depends(provided(MembershipService))]
 Policy = Annotated[PolicyService, Depends(provided(PolicyService))]
 
 
-class CreateTenant(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class CreateTenant(Body):
     name: str = Field(max_length=63)
     title: str = Field(default="", max_length=200)
     administrator: str = Field(
@@ -31,9 +30,7 @@ class CreateTenant(BaseModel):
     )
 
 
-class PutMember(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class PutMember(Body):
     subject: str = Field(min_length=1, max_length=700)
     roles: list[str] = Field(min_length=1, max_length=16)
 

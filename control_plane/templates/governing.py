@@ -19,7 +19,8 @@ from control_plane.foundation.audited import audited
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database
-from control_plane.foundation.errors import Conflict, Invalid, NotFound, Stale
+from control_plane.foundation.errors import Conflict, Invalid, NotFound
+from control_plane.foundation.request_headers import ABSENT, check_match
 from control_plane.policy.decide import SUBJECT_PATTERN
 from control_plane.policy.model import Grant
 from control_plane.policy.roles import RoleBook
@@ -77,7 +78,7 @@ class ApprovalRules:
                 if role not in self._book.roles:
                     raise Invalid(f"there is no role {role!r}; roles are {', '.join(self._book.roles)}")
             row = await session.get(ApprovalRuleRow, (tenant, rule.name), with_for_update=True)
-            _fresh(row, if_match)
+            check_match("the rule", str(row.revision) if row else ABSENT, if_match)
             before = dict(row.document) if row is not None else None
             if row is None:
                 count = select(func.count()).select_from(ApprovalRuleRow).where(ApprovalRuleRow.tenant == tenant)
@@ -99,7 +100,7 @@ class ApprovalRules:
             row = await session.get(ApprovalRuleRow, (grant.resource.tenant, name[:63]), with_for_update=True)
             if row is None:
                 raise NotFound(f"there is no approval rule {name[:63]!r} in this tenant")
-            _fresh(row, if_match)
+            check_match("the rule", str(row.revision), if_match)
             await session.delete(row)
             await self._log(session, grant, row.name, {"before": row.document, "after": None})
 
@@ -180,12 +181,3 @@ class PersonLinks:
 
 def _rule(row: ApprovalRuleRow) -> TenantRule:
     return TenantRule(row.name, row.document, row.revision, row.changed_by, row.changed_at)
-
-
-def _fresh(row: ApprovalRuleRow | None, if_match: str | None) -> None:
-    if if_match is None:
-        return
-    if row is None or if_match.strip().strip('"') not in {str(row.revision), "*"}:
-        raise Stale(
-            "the rule has changed since you looked: read it again", extra={"etag": str(row.revision) if row else ""}
-        )

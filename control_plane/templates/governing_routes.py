@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Path, Response
+from pydantic import BaseModel, Field
 
+from control_plane.foundation.bodies import Body
 from control_plane.foundation.provision import provided
+from control_plane.foundation.request_headers import IfMatch
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.model import Permission
 from control_plane.templates.governing import ApprovalRules, PersonLink, PersonLinks, TenantRule
@@ -18,20 +20,17 @@ router = APIRouter(tags=["reviews"])
 Rules = Annotated[ApprovalRules, Depends(provided(ApprovalRules))]
 Links = Annotated[PersonLinks, Depends(provided(PersonLinks))]
 RuleName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,61}$")]
-IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=200)]
 _Globs = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=32)]
 
 
-class ApprovalRuleIn(BaseModel):
+class ApprovalRuleIn(Body):
     """Like a line of CODEOWNERS: what all of its lists match needs this much more. An empty list matches everything."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    functions: _Globs = []
-    executables: _Globs = []
-    templates: _Globs = []
+    functions: _Globs = Field(default=[])
+    executables: _Globs = Field(default=[])
+    templates: _Globs = Field(default=[])
     approvals: int = Field(default=1, ge=0, le=MAX_APPROVALS)
-    roles: _Globs = []
+    roles: _Globs = Field(default=[])
 
 
 class ApprovalRuleOut(BaseModel):
@@ -57,9 +56,7 @@ class ApprovalRulesOut(BaseModel):
     next: None = None
 
 
-class PersonLinkIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class PersonLinkIn(Body):
     subject: str = Field(max_length=700, description="The second login, or the service account: issuer|sub.")
     person: str = Field(max_length=700, description="Whose it is.")
 

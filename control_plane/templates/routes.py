@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel, Field
 
+from control_plane.foundation.bodies import Body
 from control_plane.foundation.idempotency import Idempotency
 from control_plane.foundation.provision import provided
+from control_plane.foundation.request_headers import IdempotencyKey, IfMatch
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.model import Permission
 from control_plane.templates.lifecycle import State
@@ -33,36 +35,26 @@ Service = Annotated[TemplateService, Depends(provided(TemplateService))]
 Reading = Annotated[TemplateReading, Depends(provided(TemplateReading))]
 Version = Annotated[int, Path(ge=1, le=MAX_VERSION)]
 Once = Annotated[Idempotency, Depends(provided(Idempotency))]
-IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
-IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=200)]
 
 
-class SubmitTemplate(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class SubmitTemplate(Body):
     source: str = Field(max_length=MAX_SOURCE, description="The text of a YAML template or a PxL script.")
     message: str = Field(default="", max_length=MAX_MESSAGE)
     validate_only: bool = Field(default=False, description="Check it, keep nothing.")
     draft: bool = Field(default=False, description="Keep it without asking anybody for a review.")
 
 
-class ApproveVersion(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ApproveVersion(Body):
     digest: str = Field(pattern=_DIGEST, description="Of the bytes that the reviewer saw.")
     comment: str = Field(default="", max_length=MAX_MESSAGE)
 
 
-class RejectVersion(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class RejectVersion(Body):
     digest: str = Field(pattern=_DIGEST)
     reason: str = Field(min_length=1, max_length=MAX_MESSAGE)
 
 
-class RetireVersion(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class RetireVersion(Body):
     reason: str = Field(min_length=1, max_length=MAX_MESSAGE)
 
 

@@ -27,8 +27,9 @@ from control_plane.foundation.audited import audited
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database, EveryTenant
-from control_plane.foundation.errors import Conflict, Denied, Invalid, InvalidTemplate, Stale
+from control_plane.foundation.errors import Conflict, Denied, Invalid, InvalidTemplate
 from control_plane.foundation.identifiers import SubjectId, TenantId
+from control_plane.foundation.request_headers import check_match
 from control_plane.identity.model import PrincipalKind
 from control_plane.policy.model import Grant
 from control_plane.templates.counting import Case, missing
@@ -132,7 +133,7 @@ class TemplateService:
         async with self._step(grant, AuditAction.TEMPLATE_WITHDRAW, f"template/{name}@{version}") as session:
             row = await version_row(session, tenant, name, version, lock=True)
             reviews = await reviews_of(session, row)
-            _fresh(version_of(row, reviews), if_match)
+            _check_match(version_of(row, reviews), if_match)
             if row.author != grant.principal.id:
                 raise Denied(
                     f"{name} version {version} was submitted by {row.author_name}: only its author withdraws it, "
@@ -321,7 +322,7 @@ class TemplateService:
         self, session: AsyncSession, grant: Grant, row: TemplateVersionRow, digest: str, if_match: str | None
     ) -> Case:
         """The checks that both verdicts share, the stored bytes included."""
-        _fresh(version_of(row, await reviews_of(session, row)), if_match)
+        _check_match(version_of(row, await reviews_of(session, row)), if_match)
         _unchanged(row)
         if digest != row.digest:
             raise Conflict(
@@ -454,12 +455,8 @@ def _unchanged(row: TemplateVersionRow) -> None:
         )
 
 
-def _fresh(version: TemplateVersion, if_match: str | None) -> None:
-    if if_match is not None and if_match.strip().strip('"') not in {version.etag, "*"}:
-        raise Stale(
-            f"{version.name} version {version.version} has changed since you looked: read it again",
-            extra={"etag": version.etag},
-        )
+def _check_match(version: TemplateVersion, if_match: str | None) -> None:
+    check_match(f"{version.name} version {version.version}", version.etag, if_match)
 
 
 def _text(text: str, what: str) -> str:

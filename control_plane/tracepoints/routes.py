@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr
 
+from control_plane.foundation.bodies import Body
 from control_plane.foundation.errors import Invalid
 from control_plane.foundation.idempotency import Idempotency
 from control_plane.foundation.provision import provided
+from control_plane.foundation.request_headers import IdempotencyKey
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.model import Permission
 from control_plane.tracepoints.lifecycle import AgentState, State
@@ -25,15 +27,12 @@ router = APIRouter(tags=["tracepoints"])
 Service = Annotated[TracepointService, Depends(provided(TracepointService))]
 Reading = Annotated[TracepointReading, Depends(provided(TracepointReading))]
 Once = Annotated[Idempotency, Depends(provided(Idempotency))]
-IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 _Word = Annotated[str, Field(min_length=1, max_length=4096)]
 _Ttl = Annotated[str | None, Field(max_length=40, description="Like 10m, 90s or 1h30m; within the caps.")]
 
 
-class TargetIn(BaseModel):
+class TargetIn(Body):
     """Narrows the target that was approved."""
-
-    model_config = ConfigDict(extra="forbid")
 
     service: _Word | None = None
     exe: _Word | None = None
@@ -57,9 +56,7 @@ class TargetIn(BaseModel):
         )
 
 
-class RequestTracepointIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class RequestTracepointIn(Body):
     template: str = Field(min_length=1, max_length=63)
     name: str | None = Field(default=None, max_length=63, description="Else the template's.")
     version: int | None = Field(default=None, ge=1, le=2**31 - 1, description="Else the approved one.")
@@ -69,9 +66,7 @@ class RequestTracepointIn(BaseModel):
     ttl: _Ttl = None
 
 
-class RenewTracepointIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class RenewTracepointIn(Body):
     ttl: _Ttl = None
 
 

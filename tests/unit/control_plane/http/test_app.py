@@ -6,10 +6,13 @@ import httpx
 import pytest
 from fastapi import APIRouter
 from pydantic import BaseModel
+from sqlalchemy.exc import IntegrityError
 
 from control_plane.foundation import errors
+from control_plane.foundation.bodies import Body
 from control_plane.foundation.database import DATABASE_UNREACHABLE
 from control_plane.foundation.provision import Provision
+from control_plane.foundation.request_headers import IfMatch
 from control_plane.http.app import create_app
 from control_plane.http.asking_check import StartupError
 from control_plane.http.middleware import MAX_BODY
@@ -17,8 +20,9 @@ from control_plane.policy.asking import Granted, SignedIn, authenticated, public
 from control_plane.policy.model import Permission
 
 
-class Body(BaseModel):
+class Sized(Body):
     size: int
+    text: str = ""
 
 
 def client(router, **settings):
@@ -98,13 +102,29 @@ def taking_body():
 
     @router.post("/x")
     @public("a test")
-    async def route(body: Body) -> int:
+    async def route(body: Sized) -> int:
         return body.size
 
     return router
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"size": "secret-value"}', b'{"size": NaN}', b"[]"])
+NUL, HALF = b'{"size": 1, "text": "a\\u0000"}', b'{"size": 1, "text": "\\ud800"}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"size": "secret-value"}',
+        b'{"size": NaN}',
+        b'{"size": true}',
+        b'{"size": 1, "more": 2}',
+        b"[]",
+        NUL,
+        HALF,
+    ],
+)
 async def test_a_body_that_cannot_be_read_is_a_problem_that_repeats_nothing(body):
     async with client(taking_body()) as browser:
         answer = await browser.post("/x", content=body, headers={"content-type": "application/json"})
@@ -112,6 +132,56 @@ async def test_a_body_that_cannot_be_read_is_a_problem_that_repeats_nothing(body
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
     assert "secret-value" not in answer.text
     assert answer.json()["errors"][0]["pointer"].startswith("/body")
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"size": 1, "text": "\xff\xfe"}', b'{"size": ' + b"9" * 5000 + b"}", b"[" * 100_000, b"\xff\xfe\x00"]
+)
+async def test_a_body_that_is_no_sane_json_is_a_problem_too(body):
+    async with client(taking_body()) as browser:
+        answer = await browser.post("/x", content=body, headers={"content-type": "application/json"})
+
+    assert (answer.status_code, answer.headers["content-type"]) in {
+        (400, "application/problem+json"),
+        (422, "application/problem+json"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "x/y; json"])
+async def test_a_body_of_another_type_is_a_415(kind):
+    async with client(taking_body()) as browser:
+        answer = await browser.post("/x", content=b'{"size": 1}', headers={"content-type": kind})
+
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("address", ["/x%00", "/healthz?a=%00", "/healthz?%00"])
+async def test_an_address_with_nul_is_refused_before_anything_reads_it(address):
+    async with client(taking_body()) as browser:
+        answer = await browser.get(address)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+
+
+async def test_a_method_that_an_address_does_not_know_is_told_all_that_it_does():
+    router = taking_body()
+
+    @router.get("/x")
+    @public("a test")
+    async def also() -> None: ...
+
+    async with client(router) as browser:
+        answer = await browser.delete("/x")
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+
+
+async def test_two_changes_that_meet_in_the_database_are_a_conflict():
+    async with client(raising(IntegrityError("INSERT", {}, Exception("duplicate key acme")))) as browser:
+        answer = await browser.get("/x")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "changed_at_once")
+    assert "acme" not in answer.text
 
 
 async def announced():
@@ -173,6 +243,16 @@ def name_not_in_the_path(router):
     async def route(grant: Granted) -> None: ...
 
 
+class Anything(BaseModel):
+    text: str
+
+
+def a_body_without_bounds(router):
+    @router.post("/x")
+    @public("a test")
+    async def route(body: Anything) -> None: ...
+
+
 def signed_in_but_not_taken(router):
     @router.get("/x")
     @authenticated("a test")
@@ -180,7 +260,14 @@ def signed_in_but_not_taken(router):
 
 
 @pytest.mark.parametrize(
-    "wrong", [nothing_declared, required_but_not_taken, name_not_in_the_path, signed_in_but_not_taken]
+    "wrong",
+    [
+        nothing_declared,
+        required_but_not_taken,
+        name_not_in_the_path,
+        signed_in_but_not_taken,
+        a_body_without_bounds,
+    ],
 )
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_route_that_does_not_ask_stops_the_start(wrong, nested):
@@ -215,3 +302,17 @@ def test_the_document_says_what_each_route_asks():
     assert {parameter["name"] for parameter in operation["parameters"]} == {"tenant", "template"}
     assert operation["security"] == [{"bearer": []}]
     assert "security" not in paths["/healthz"]["get"]
+
+
+def test_the_document_says_which_problems_each_route_can_answer():
+    router = APIRouter()
+
+    @router.put("/v1/tenants/{tenant}/templates/{template}")
+    @requires(Permission.TEMPLATE_READ, name="template")
+    async def route(grant: Granted, body: Sized, if_match: IfMatch = None) -> None: ...
+
+    paths = create_app(Provision(), [router], https=False).openapi()["paths"]
+    answers = set(paths["/v1/tenants/{tenant}/templates/{template}"]["put"]["responses"])
+
+    assert answers == {"200", "400", "401", "403", "404", "409", "412", "413", "415", "422", "429", "503"}
+    assert set(paths["/healthz"]["get"]["responses"]) == {"200", "503"}
