@@ -51,7 +51,8 @@ _GROUP: Final = re.compile(r"[0-9]+")
 _HEX_TOKEN: Final = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _GROUP_SIZES: Final = range(3, 9)  # 4-4-4-4, 4-6-5, 4-4-4-4-3
 _LAST_GROUP_SIZES: Final = range(2, 9)  # what is left over
-_LUHN_DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_LUHN_DOUBLED: Final = bytes.maketrans(b"0123456789", b"0246813579")
+_ZERO: Final = ord("0")
 
 
 def _find(text: str, _vouched: bool) -> Iterator[Span]:
@@ -109,8 +110,9 @@ def has_issuer(digits: str) -> bool:
 
 
 def passes_luhn(digits: str) -> bool:
-    values = [int(digit) for digit in reversed(digits)]
-    return (sum(values[::2]) + sum(_LUHN_DOUBLED[value] for value in values[1::2])) % 10 == 0
+    values = digits.encode()
+    total = sum(values[-1::-2]) + sum(values[-2::-2].translate(_LUHN_DOUBLED))
+    return (total - _ZERO * len(values)) % 10 == 0
 
 
 def _inside_hash(text: str, start: int, end: int) -> bool:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
+from string import ascii_uppercase
 from typing import Final
 
 from agents.masking.detectors.model import Detector, Span
 
-MIN_LENGTH: Final = 15  # Norway
-MAX_LENGTH: Final = 34
+_LETTERS: Final = {ord(letter): str(10 + position) for position, letter in enumerate(ascii_uppercase)}
+_GROUPS: Final = re.compile(r"([0-9]+)!([nac])")  # of the SWIFT registry: 4!n is four digits
+_CLASSES: Final = {"n": "[0-9]", "a": "[A-Z]", "c": "[0-9A-Z]"}
 
 COUNTRIES: Final = (  # of the SWIFT registry: any two letters would send every other trace id to the check digits
     "AD|AE|AL|AT|AZ|BA|BE|BG|BH|BI|BR|BY|CH|CR|CY|CZ|DE|DJ|DK|DO|EE|EG|ES|FI|FK|FO|FR|GB|GE|GI|GL|GR|GT|HN|HR|HU|IE|IL|IQ|IS|IT|"
@@ -29,31 +32,43 @@ def _find(text: str, _vouched: bool) -> Iterator[Span]:
         if start.start() < end:
             continue
         rest = _REST.match(text, start.end())
-        if rest and (found := _longest(text, start.start(), rest.end())):
+        if rest and (found := _end(text, start.start(), rest.end())):
             end = found
             yield Span(start.start(), found, "IBAN")
 
 
-def _longest(text: str, start: int, end: int) -> int | None:
-    """The end of the longest valid number from `start` that stops where a word stops; words may follow it."""
-    for stop in range(end, start + MIN_LENGTH - 1, -1):
-        if stop < len(text) and text[stop].isalnum():
-            continue
-        if text[stop - 1].isalnum() and _is_iban(text[start:stop]):
-            return stop
-    return None
+def _end(text: str, start: int, end: int) -> int | None:
+    """Where a valid number that begins at `start` ends: its country says how long it is, and no word goes on there."""
+    form = _form(text[start : start + 2].upper())
+    if form is None:
+        return None
+    length, groups = form
+    stop, taken = start, 0
+    while taken < length and stop < end:
+        taken += text[stop].isalnum()
+        stop += 1
+    if taken < length or (stop < len(text) and text[stop].isalnum()):
+        return None
+    compact = text[start:stop].replace(" ", "").replace("-", "").upper()
+    return stop if _checks(compact) and groups.fullmatch(compact, 4) else None
 
 
-def _is_iban(candidate: str) -> bool:
-    compact = candidate.replace(" ", "").replace("-", "")
-    if not MIN_LENGTH <= len(compact) <= MAX_LENGTH:
-        return False
-    turned = compact[4:] + compact[:4]
-    if int("".join(str(int(character, 36)) for character in turned)) % 97 != 1:  # ISO 7064
-        return False
-    from stdnum import iban  # takes longer to import than all of masking, and few texts have a candidate
+def _checks(compact: str) -> bool:
+    """ISO 7064, MOD 97-10, with letters as two digits."""
+    return int((compact[4:] + compact[:4]).translate(_LETTERS)) % 97 == 1
 
-    return bool(iban.is_valid(compact, check_country=False))
+
+@lru_cache(maxsize=256)
+def _form(country: str) -> tuple[int, re.Pattern[str]] | None:
+    """Length of a country's numbers and what may stand behind its check digits; None for one that has none."""
+    from stdnum import numdb  # takes longer to import than all of masking, and few texts have a candidate
+
+    found = numdb.get("iban").info(country)
+    groups = _GROUPS.findall(found[0][1].get("bban", "")) if found else []
+    if not groups:
+        return None
+    pattern = "".join(f"{_CLASSES[kind]}{{{count}}}" for count, kind in groups)
+    return 4 + sum(int(count) for count, _ in groups), re.compile(pattern)
 
 
 DETECTOR: Final = Detector("IBAN", rf"[^0-9A-Za-z](?i:{COUNTRIES}) ?[0-9]{{2}}(?:[ \-]?[0-9A-Za-z]){{11}}", _find)

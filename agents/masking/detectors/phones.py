@@ -1,6 +1,6 @@
 """Telephone numbers: international ones, formatted North American ones, and national ones behind a word that says so.
 
-libphonenumber's metadata decides (`phonenumberslite`); it is slow, so only candidates come to it.
+`dialling_plans` decide, by libphonenumber's metadata; only candidates come to them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agents.masking.detectors.context import Words
+from agents.masking.detectors.dialling_plans import is_assigned
 from agents.masking.detectors.model import Detector, Span
 
 NATIONAL_REGIONS: Final = (
@@ -33,9 +34,6 @@ NATIONAL_REGIONS: Final = (
     "ZA",
 )  # tried for numbers without a country
 
-BLOCK_DIGITS: Final = 6  # with the country's; plans differ behind them in a few small countries only
-MAX_BLOCKS: Final = 50_000  # some MiB
-
 _INTERNATIONAL: Final = re.compile(r"(?<![\w+])(?:\+|00) ?[1-9](?:[ ().\-/]{0,2}[0-9]){6,14}+(?![0-9])")
 _NORTH_AMERICAN: Final = re.compile(
     r"(?<![0-9_.\-+/])(?:1[ .\-])?(?:\([0-9]{3}\) ?|[0-9]{3}[ .\-])[0-9]{3}[ .\-][0-9]{4}(?![0-9]|[.\-/][0-9])"
@@ -50,10 +48,10 @@ _WORDS: Final = Words(
 def _find(text: str, vouched: bool) -> Iterator[Span]:
     for match in _INTERNATIONAL.finditer(text):
         number = match.group()
-        if _is_valid("+" + number.removeprefix("+").removeprefix("00"), None):
+        if is_assigned("+" + number.removeprefix("+").removeprefix("00"), None):
             yield Span(match.start(), _with_extension(text, match.end()), "PHONE")
     for match in _NORTH_AMERICAN.finditer(text):
-        if _is_valid(match.group(), "US"):
+        if is_assigned(match.group(), "US"):
             yield Span(match.start(), _with_extension(text, match.end()), "PHONE")
     for match in _NATIONAL.finditer(text):
         if not vouched and not _WORDS.near(text, match.start(), match.end()):
@@ -67,7 +65,7 @@ def _find(text: str, vouched: bool) -> Iterator[Span]:
 
 
 def _is_valid_somewhere(number: str) -> bool:
-    return any(_is_valid(number, region) for region in NATIONAL_REGIONS)
+    return any(is_assigned(number, region) for region in NATIONAL_REGIONS)
 
 
 def _is_written_so(number: str) -> bool:
@@ -79,30 +77,6 @@ def _is_written_so(number: str) -> bool:
 def _with_extension(text: str, end: int) -> int:
     extension = _EXTENSION.match(text, end)
     return extension.end() if extension else end
-
-
-_BLOCKS: Final[set[tuple[str | None, str, int]]] = set()
-
-
-def _is_valid(candidate: str, region: str | None) -> bool:
-    """A number of a block (its first digits, and how many there are) that has a valid number is valid: plans assign blocks."""
-    digits = "".join(character for character in candidate if character.isdigit())
-    block = (region, digits[:BLOCK_DIGITS], len(digits))
-    if block in _BLOCKS:
-        return True
-    valid = _is_valid_number(candidate, region)
-    if valid and len(_BLOCKS) < MAX_BLOCKS:
-        _BLOCKS.add(block)
-    return valid
-
-
-def _is_valid_number(candidate: str, region: str | None) -> bool:
-    import phonenumbers  # its metadata takes half a second to import, and many hosts never see a candidate
-
-    try:
-        return bool(phonenumbers.is_valid_number(phonenumbers.parse(candidate, region)))
-    except phonenumbers.NumberParseException:
-        return False
 
 
 # Words that name other numbers as well: with them only what is written in groups, as people write telephone numbers.
