@@ -6,6 +6,7 @@ breakpoint on them. `code_sites` decides with that.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -27,6 +28,9 @@ _PARTS: Final = {
     **{f"{name}l": f"r{name}" for name in ("si", "di", "bp", "sp")},
     **{f"r{number}{suffix}": f"r{number}" for number in range(8, 16) for suffix in "dwb"},
 }
+
+_RIP_RELATIVE: Final = re.compile(r"\[rip ([+-] (?:0x)?[0-9a-f]+)\]")
+_INDEXED: Final = re.compile(r"\[\w+\*[48] \+ (0x[0-9a-f]+)\]")
 
 
 class Flow(Enum):
@@ -109,6 +113,17 @@ def sweep(code: bytes, address: int) -> tuple[tuple[Branch, ...], bool]:
             raw = code[start - address : at - address]
             found.append(Branch(start, size, flow, _immediate(operands), _text(mnemonic, operands), trap_class(raw)))
     return tuple(found), at == address + len(code)
+
+
+def table_bases(code: bytes, address: int) -> tuple[int, ...]:
+    """Addresses that the code takes (`lea reg, [rip + n]`) or indexes (`[reg*8 + n]`): where jump tables may be."""
+    found: dict[int, None] = {}
+    for start, size, mnemonic, operands in _decoder(detail=False).disasm_lite(code, address):
+        if mnemonic == "lea" and (named := _RIP_RELATIVE.search(operands)):
+            found[start + size + int(named[1].replace(" ", ""), 0)] = None
+        elif indexed := _INDEXED.search(operands):
+            found[int(indexed[1], 0)] = None
+    return tuple(found)
 
 
 def trap_class(raw: bytes) -> TrapClass:

@@ -1,9 +1,9 @@
 """Choose where to probe a function: the cheapest instruction that every call executes once, and each RET.
 
-In come the function's bytes, out come candidates for the entry and the list of returns; `go_functions` and
-`native_functions` take the first candidate that leaves their arguments alone. Every candidate lies on the straight line
-from the function's first instruction, where the stack pointer has not moved yet: CFA = rsp + 8, and the return address
-is on top, as a uretprobe needs it.
+In come the function's bytes, out come candidates for the entry and the list of returns. Every candidate lies on the straight
+line from the function's first instruction up to the first branch or call, and before anything that is jumped to: behind a
+loop's head an instruction runs once a round. Which of them a probe may use depends on what it reads: `function_entry` keeps
+one that leaves all arguments alone, `agents.compiler.sites` may take a cheaper one.
 
 A breakpoint on `push`, `jcc`, `jmp` or `call` is emulated, on anything else single-stepped at 12 to 30 times the price.
 In Go `push rbp` stands behind the stack check: the first instruction runs again after `runtime.morestack`, the push does
@@ -23,17 +23,23 @@ MAX_STRAIGHT_LINE: Final = 32  # instructions looked at from the start; prologue
 MAX_MORESTACK: Final = 64  # instructions of Go's stack growing block: a spill and a reload per argument register
 MAX_FUNCTION: Final = 16 << 20  # bytes of one function that are decoded; the largest known are some MB
 CALL_PUSHED: Final = 8  # bytes: the return address lies just below the CFA
+PUSHED: Final = 8  # bytes, by a push of a register
 
 SymbolName = Callable[[int], str | None]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An instruction of the entry's straight line, and what has changed when it is about to run."""
+    """An instruction of the entry's straight line, and what has changed when it is about to run.
+
+    `written`: registers other than the stack pointer, which has come down by `moved`: CFA = rsp + 8 + moved.
+    `memory_written`: other memory than the function's own frame, which nobody else can see yet.
+    """
 
     instruction: Instruction
     written: frozenset[Register]
     memory_written: bool
+    moved: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,9 +51,13 @@ class Body:
     code: bytes
     branches: tuple[Branch, ...]
     complete: bool  # every byte decoded
+    jumped_to: frozenset[int] = frozenset()  # from its other parts (hot and cold ones), and through jump tables
+    tables_known: bool = True  # False: an indirect jump could not be followed
 
     def jumps_to(self, address: int) -> bool:
-        return any(b.target == address and b.flow in {Flow.JUMP, Flow.CONDITIONAL} for b in self.branches)
+        return address in self.jumped_to or any(
+            b.target == address and b.flow in {Flow.JUMP, Flow.CONDITIONAL} for b in self.branches
+        )
 
     def returns(self) -> tuple[Branch, ...]:
         return tuple(branch for branch in self.branches if branch.flow is Flow.RETURN)
@@ -71,21 +81,37 @@ def entry_candidates(function: Body, symbol_name: SymbolName) -> tuple[Candidate
     """Candidates for the entry's site, best first. Empty: no instruction runs exactly once a call."""
     found: list[Candidate] = []
     written: set[Register] = set()
-    memory_written = False
+    memory_written, moved = False, 0
     for instruction in decode(function.code, function.low, MAX_STRAIGHT_LINE):
-        if not _is_loop_head(function, instruction.address, symbol_name):
-            found.append(Candidate(instruction, frozenset(written), memory_written))
+        if _is_loop_head(function, instruction.address, symbol_name):
+            break
+        if moved or function.tables_known or instruction.address == function.low:
+            found.append(Candidate(instruction, frozenset(written), memory_written, moved))
         if _grows_the_stack(function, instruction, symbol_name):
             found.clear()  # all up to here runs again once the stack has grown
             continue
-        if instruction.flow is not Flow.NEXT or Register.RSP in instruction.writes:
+        if instruction.flow is not Flow.NEXT:
             break
-        written |= instruction.writes
-        memory_written |= instruction.writes_memory
+        if instruction.pushes is not None:
+            moved += PUSHED
+        elif instruction.stack_adjustment is not None:
+            moved -= instruction.stack_adjustment
+        elif Register.RSP in instruction.writes:
+            break
+        written |= instruction.writes - {Register.RSP}
+        memory_written |= instruction.writes_memory and not _in_own_frame(instruction, moved)
     usable = [
         c for c in found if c.instruction.trap_class is not TrapClass.NOP5 and c.instruction.flow is not Flow.STOP
     ]
     return tuple(sorted(usable, key=lambda c: c.instruction.trap_class is not TrapClass.EMULATED))
+
+
+def _in_own_frame(instruction: Instruction, moved: int) -> bool:
+    """Below the return address: neither an argument on the stack nor anything that a pointer leads to."""
+    if instruction.store is None:
+        return False
+    memory, size = instruction.store
+    return memory.plain and memory.base is Register.RSP and memory.displacement + size <= moved
 
 
 def return_sites(function: Body, site: Callable[[int, TrapClass, str], Site]) -> tuple[Site, ...]:

@@ -26,6 +26,7 @@ FIRST_VECTOR: Final = 17
 LAST_VECTOR: Final = 32
 
 OP_ADDR, OP_DEREF, OP_CONST1U, OP_CONSTS, OP_PLUS_UCONST = 0x03, 0x06, 0x08, 0x11, 0x23
+OP_PLUS, OP_MINUS = 0x22, 0x1C
 OP_LIT0, OP_REG0, OP_BREG0, OP_REGX, OP_FBREG, OP_BREGX, OP_PIECE = 0x30, 0x50, 0x70, 0x90, 0x91, 0x92, 0x93
 OP_CALL_FRAME_CFA, OP_IMPLICIT_VALUE, OP_STACK_VALUE, OP_ENTRY_VALUE, OP_GNU_ENTRY_VALUE = 0x9C, 0x9E, 0x9F, 0xA3, 0xF3
 
@@ -71,6 +72,11 @@ def _step(raw: bytes, at: int, current: Place | None, frame: FrameContext) -> tu
     if op == OP_PLUS_UCONST and isinstance(current, InMemory):
         added, at = uleb(raw, at)
         return InMemory(current.register, current.displacement + added), at
+    if OP_CONST1U <= op <= OP_CONSTS and isinstance(current, InMemory):
+        number, at = _constant(raw, op, at)
+        if isinstance(number, Constant) and raw[at : at + 1] in {bytes([OP_PLUS]), bytes([OP_MINUS])}:
+            added = number.value if raw[at] == OP_PLUS else -number.value
+            return InMemory(current.register, current.displacement + added), at + 1
     if op == OP_STACK_VALUE:
         if isinstance(current, Constant):
             return current, at

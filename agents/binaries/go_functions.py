@@ -20,11 +20,12 @@ from typing import Final
 
 from agents.absence import Absent, Reason
 from agents.binaries import dwarf_constants as dw
-from agents.binaries.code_sites import CALL_PUSHED, Candidate, entry_candidates, return_sites
+from agents.binaries.code_sites import CALL_PUSHED, return_sites
 from agents.binaries.dwarf_entries import Entry
 from agents.binaries.dwarf_expressions import PieceList
 from agents.binaries.elf_image import go_buildinfo
 from agents.binaries.function_entries import attribute, full_name, type_of
+from agents.binaries.function_entry import entry_sites
 from agents.binaries.go_abi import Assigned, assign
 from agents.binaries.go_interfaces import GoInterfaces
 from agents.binaries.go_types import GoTypes, Shape
@@ -47,6 +48,7 @@ from agents.binaries.probed_function import Described, ProbedFunction
 from agents.binaries.type_closure import close
 
 MAX_PARAMETERS: Final = 256  # arguments and results of one function
+GOROUTINE: Final = frozenset({Register.R14})  # holds the goroutine everywhere (ABIInternal)
 DICTIONARY: Final = ".dict"  # the first argument of a generic shape function, after the receiver
 
 _NOT_AT_ENTRY: Final = Absent(
@@ -99,10 +101,9 @@ def describe(function: ProbedFunction, *, returns: bool) -> Described:
             f"{function.name} has no RET: it never returns, or leaves by a tail call; probe its entry only",
         )
     table = close([v.type for v in (*arguments, *results)], types.read)
-    entry = _entry_site(function, arguments)
-    return Described(
-        arguments, results, entry, exits, ReturnMethod.RET_SITES, table, tuple(notes), runtime(function, interfaces)
-    )
+    entry, entries = entry_sites(function, arguments, GOROUTINE)
+    go = runtime(function, interfaces)
+    return Described(arguments, results, entry, exits, ReturnMethod.RET_SITES, table, tuple(notes), go, entries)
 
 
 def parameters(function: ProbedFunction, types: GoTypes) -> tuple[list[Parameter], list[Parameter]]:
@@ -236,26 +237,6 @@ def _at_return(function: ProbedFunction, parameter: Parameter, assigned: Assigne
             Reason.NO_LOCATION, "it is returned on the stack, and the debug information does not confirm where"
         )
     return (Piece(0, parameter.shape.size, expected),)
-
-
-def _entry_site(function: ProbedFunction, arguments: Sequence[Variable]) -> Site:
-    pieces = [piece for v in arguments if not isinstance(v.location, Absent) for piece in v.location]
-    registers = {p.place.register for p in pieces if isinstance(p.place, InRegister)}
-    in_memory = any(isinstance(p.place, InMemory) for p in pieces)
-    for candidate in entry_candidates(function.body, function.symbols.get):
-        if _leaves_alone(candidate, registers, in_memory):
-            site = function.site(candidate.instruction.address)
-            if (site.cfa_register, site.cfa_displacement) == (Register.RSP, CALL_PUSHED):
-                return site
-    raise Unresolved(
-        UnresolvedReason.NO_SITE,
-        f"{function.name} has no instruction that runs exactly once a call before its arguments change; probe the function"
-        " that calls it",
-    )
-
-
-def _leaves_alone(candidate: Candidate, registers: set[Register], in_memory: bool) -> bool:
-    return not (candidate.written & (registers | {Register.R14})) and not (in_memory and candidate.memory_written)
 
 
 def _exit_site(function: ProbedFunction, address: int, trap: TrapClass, text: str) -> Site:

@@ -288,6 +288,19 @@ class Site:
     line: int | None = None
 
 
+@dataclass(frozen=True)
+class EntryChoice:
+    """An instruction that every call runs once, near the function's start, and what has changed when it is about to run.
+
+    Whether a probe may stand there depends on what it reads: `agents.compiler.sites`.
+    """
+
+    site: Site
+    changed: tuple[Register, ...]  # other than the stack pointer
+    stored: bool  # memory other than the function's own frame was written
+    moved: int  # bytes that the stack pointer is below where it was at the first instruction
+
+
 class ReturnMethod(StrEnum):
     RET_SITES = "ret_sites"  # Go: a probe at each RET; a uretprobe would break a moving stack
     URETPROBE = "uretprobe"  # C, C++, Rust
@@ -328,7 +341,7 @@ class ResolvedProbe:
     line: int | None
     low_pc: int
     high_pc: int
-    arguments: tuple[Variable, ...]  # locations hold at `entry`
+    arguments: tuple[Variable, ...]  # locations hold at the first instruction and at `entry`
     results: tuple[Variable, ...]  # locations hold at every one of `returns`, or after the return for a uretprobe
     entry: Site
     returns: tuple[Site, ...]  # RET_SITES: each RET. URETPROBE: empty, `entry` is armed with the return flag
@@ -338,6 +351,7 @@ class ResolvedProbe:
     types: TypeTable
     notes: tuple[str, ...] = ()  # what a person should know: "3 inlined copies are not probed"
     position_independent: bool = False  # ET_DYN: static addresses need the load bias
+    entries: tuple[EntryChoice, ...] = ()  # where else an entry may be probed, best first
 
 
 @dataclass(frozen=True)

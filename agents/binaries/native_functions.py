@@ -18,9 +18,10 @@ from typing import Final
 from agents.absence import Absent, Reason
 from agents.binaries import dwarf_constants as dw
 from agents.binaries import sysv_abi
-from agents.binaries.code_sites import CALL_PUSHED, Candidate, entry_candidates
 from agents.binaries.dwarf_entries import Entry
+from agents.binaries.dwarf_expressions import OP_DEREF, evaluate
 from agents.binaries.function_entries import attribute, full_name, type_of
+from agents.binaries.function_entry import entry_sites
 from agents.binaries.model import (
     InMemory,
     InRegister,
@@ -30,7 +31,6 @@ from agents.binaries.model import (
     Pointer,
     Register,
     ReturnMethod,
-    Site,
     Slice,
     String,
     Struct,
@@ -48,6 +48,7 @@ from agents.binaries.type_closure import close
 
 MAX_PARAMETERS: Final = 256
 MAX_NEWTYPES: Final = 16  # structs of one field in each other
+DEREFERENCE: Final = bytes([OP_DEREF])
 CLONES: Final = (".isra.", ".constprop.", ".part.", ".cold", ".lto_priv.")  # gcc's, with a signature of their own
 
 _DISAGREE: Final = Absent(
@@ -77,8 +78,8 @@ def describe(function: ProbedFunction, language: Language) -> Described:
     if results and types.size(results[0].type) == 0 and language is Language.RUST:
         results = ()  # the unit type
     table = close([v.type for v in (*arguments, *results)], types.read)
-    entry = _entry_site(function, arguments)
-    return Described(arguments, results, entry, (), ReturnMethod.URETPROBE, table, _notes(function))
+    entry, entries = entry_sites(function, arguments)
+    return Described(arguments, results, entry, (), ReturnMethod.URETPROBE, table, _notes(function), entries=entries)
 
 
 def parameters(function: ProbedFunction, types: NativeTypes) -> list[Parameter]:
@@ -139,6 +140,8 @@ def _stated_at_entry(function: ProbedFunction, parameter: Parameter, slots: Slot
     if not isinstance(location, bytes):
         return located(function.stated(parameter.entry, function.low), parameter.size)
     after = _prologue_end(function)
+    if location.endswith(DEREFERENCE) and after < function.high:
+        return _behind_slot(function, location.removesuffix(DEREFERENCE), after, parameter.size, slots)
     pieces = function.stated(parameter.entry, after) if after < function.high else None
     place = pieces[0][1] if pieces and len(pieces) == 1 else None
     cfa = function.cfa(after) if after < function.high else None
@@ -149,6 +152,17 @@ def _stated_at_entry(function: ProbedFunction, parameter: Parameter, slots: Slot
     return (
         located(function.stated(parameter.entry, function.low), parameter.size) if pieces is None else _unknown(place)
     )
+
+
+def _behind_slot(function: ProbedFunction, expression: bytes, after: int, size: int, slots: Slots) -> Location | Absent:
+    """Passed by reference: the slot holds its address, and so does a register at the entry."""
+    pieces, cfa = evaluate(expression, function.frame(after)), function.cfa(after)
+    place = pieces[0][1] if len(pieces) == 1 else None
+    if isinstance(place, InMemory) and cfa is not None and place.register is cfa.register:
+        match at_entry(slots, place.displacement - cfa.displacement, sysv_abi.WORD):
+            case (Piece(place=InRegister(register)),):
+                return (Piece(0, size, InMemory(register, 0)),)
+    return Absent(Reason.UNSUPPORTED_LOCATION, "behind a pointer that is not in a register where the function starts")
 
 
 def _unknown(place: object) -> Absent:
@@ -227,27 +241,6 @@ def _rust_result(types: NativeTypes, result: int) -> Location | Absent:
             return ()
         return unspecified
     return unspecified
-
-
-def _entry_site(function: ProbedFunction, arguments: Sequence[Variable]) -> Site:
-    pieces = [piece for v in arguments if not isinstance(v.location, Absent) for piece in v.location]
-    registers = {p.place.register for p in pieces if isinstance(p.place, InRegister | InMemory)} - {Register.RSP}
-    in_memory = any(isinstance(p.place, InMemory) for p in pieces)
-    for candidate in entry_candidates(function.body, function.symbols.get):
-        if not _leaves_alone(candidate, registers, in_memory):
-            continue
-        site = function.site(candidate.instruction.address)
-        if (site.cfa_register, site.cfa_displacement) == (Register.RSP, CALL_PUSHED):
-            return site
-    raise Unresolved(
-        UnresolvedReason.NO_SITE,
-        f"{function.name} has no instruction that runs exactly once a call before its arguments change; probe the function"
-        " that calls it",
-    )
-
-
-def _leaves_alone(candidate: Candidate, registers: set[Register], in_memory: bool) -> bool:
-    return not (candidate.written & registers) and not (in_memory and candidate.memory_written)
 
 
 def _notes(function: ProbedFunction) -> tuple[str, ...]:

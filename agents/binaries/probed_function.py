@@ -7,13 +7,13 @@ into model locations; what they mean for a language's calling convention is deci
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from agents.absence import Absent, Reason
 from agents.binaries import dwarf_constants as dw
 from agents.binaries.call_frames import frame_address
-from agents.binaries.capstone_decoder import trap_class
+from agents.binaries.capstone_decoder import Flow, sweep, trap_class
 from agents.binaries.code_sites import MAX_FUNCTION, Body, body, instruction_at
 from agents.binaries.dwarf_entries import DebugInformation, Entry, Unit
 from agents.binaries.dwarf_expressions import FrameContext, PieceList, evaluate
@@ -21,7 +21,9 @@ from agents.binaries.dwarf_lines import LineTable, Row, line_table
 from agents.binaries.dwarf_lists import location_list, ranges
 from agents.binaries.elf_image import ElfImage
 from agents.binaries.function_entries import attribute, inlined_copies
+from agents.binaries.jump_tables import table_targets
 from agents.binaries.model import (
+    EntryChoice,
     GoRuntime,
     InMemory,
     InRegister,
@@ -52,6 +54,7 @@ class Described:
     types: TypeTable
     notes: tuple[str, ...] = ()
     go: GoRuntime | None = None
+    entries: tuple[EntryChoice, ...] = ()
 
 
 @dataclass
@@ -85,10 +88,19 @@ class ProbedFunction:
             raise Unresolved(
                 UnresolvedReason.TOO_LARGE, f"{self.name} has {size} bytes of code, at most {MAX_FUNCTION} are read"
             )
-        code = self.image.read(self.low, size)
+        code = self._code(self.low, size)
+        whole = body(code, self.low, self.high)
+        parts = [(low, high) for low, high in ranges(self.debug, self.entry)[1:] if high - low <= MAX_FUNCTION]
+        branches = [each for low, high in parts for each in sweep(self._code(low, high - low), low)[0]]
+        tables = table_targets(code, self.low, (*whole.branches, *branches), self.image)
+        jumped_to = {b.target for b in branches if b.flow is not Flow.CALL and b.target is not None} | (tables or set())
+        return replace(whole, jumped_to=frozenset(jumped_to), tables_known=tables is not None)
+
+    def _code(self, address: int, size: int) -> bytes:
+        code = self.image.read(address, size)
         if len(code) != size:
             raise Unresolved(UnresolvedReason.DAMAGED, f"{self.name}: its code is not in {self.image.path}")
-        return body(code, self.low, self.high)
+        return code
 
     @cached_property
     def lines(self) -> LineTable | None:

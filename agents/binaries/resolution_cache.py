@@ -21,7 +21,7 @@ from typing import Any, Final
 from agents import absence
 from agents.binaries import model
 
-FORMAT: Final = 1  # raised whenever a class below, or how it is found, changes its meaning
+FORMAT: Final = 3  # raised whenever a class below, or how it is found, changes its meaning
 MAX_ENTRY: Final = 64 << 20  # bytes of one entry
 MAX_ENTRIES: Final = 512  # of the folder: the oldest goes first, so that many binaries cannot fill the disk
 
@@ -31,7 +31,7 @@ _CLASSES: Final[Mapping[str, type]] = {
         absence.Absent, model.Integer, model.Boolean, model.Float, model.Enumeration, model.Pointer, model.Member, model.Struct,
         model.Variant, model.VariantPart, model.Array, model.String, model.Slice, model.Implementation, model.Interface,
         model.Map, model.Opaque, model.InRegister, model.InMemory, model.Static, model.Constant, model.Piece, model.Variable,
-        model.Site, model.GoRuntime, model.BinaryIdentity, model.ResolvedProbe, model.FunctionSummary,
+        model.Site, model.EntryChoice, model.GoRuntime, model.BinaryIdentity, model.ResolvedProbe, model.FunctionSummary,
     )
 }  # fmt: skip
 _ENUMS: Final[Mapping[str, Callable[[str], Enum]]] = {

@@ -72,6 +72,7 @@ def _resolved(image: ElfImage, name: str, at: At, line: tuple[str, int] | None) 
         types=described.types,
         notes=(*described.notes, *copies_note),
         position_independent=image.position_independent,
+        entries=described.entries,
     )
 
 

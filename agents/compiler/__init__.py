@@ -6,6 +6,7 @@ reads the records). One file a pass:
     bind       expression + ResolvedProbe -> Access        (which value is meant, and its type)
     predicate  `where`                    -> Test          (typed, split into entry and return)
     plan       Access                     -> reads, nodes  (what is copied where in the record)
+    sites      reads                      -> the entry     (the cheapest place where they still hold)
     emit       reads                      -> instructions  (asm: the assembler, disasm: its reverse)
 
 `service.compile_probe` chains them.

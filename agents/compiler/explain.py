@@ -93,6 +93,9 @@ def dump(resolved: ResolvedProbe, request: CompileRequest, plan: Plan, *, sleepa
     yield f"at entry: {plan.test.entry}"
     yield f"at return: {plan.test.returned}"
     yield f"kept for the return: {plan.test.kept}"
+    yield "== sites"
+    yield f"entry: {resolved.entry.address:#x} {resolved.entry.instruction} ({resolved.entry.trap_class})"
+    yield from (f"return: {site.address:#x} {site.instruction} ({site.trap_class})" for site in resolved.returns)
     for name, parts in (("entry", plan.entry), ("return", plan.returned)):
         yield f"== reads at {name}"
         yield from _parts(parts)

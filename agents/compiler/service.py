@@ -3,7 +3,8 @@
     1. bind        expressions  -> values             or CannotCompile(unknown_name, unknown_field, wrong_type ...)
     2. predicate   where        -> typed test
     3. plan        values       -> reads and layout   or CannotCompile(too_large)
-    4. emit        reads        -> instructions       or CannotCompile(too_large)
+    4. sites       reads        -> entry              (1 to 3 again where it moves)
+    5. emit        reads        -> instructions       or CannotCompile(too_large)
 
 The program goes to `agents.runtime.service.arm`, its layout to `agents.decoding.service.decode`.
 """
@@ -16,7 +17,7 @@ from typing import Final
 
 from agents.absence import Reason
 from agents.binaries.model import ResolvedProbe
-from agents.compiler import bind, emit, explain, predicate
+from agents.compiler import bind, emit, explain, predicate, sites
 from agents.compiler.access import Value
 from agents.compiler.explain import Explanation
 from agents.compiler.model import (
@@ -53,7 +54,7 @@ RING_HEADER: Final = 8
 
 def compile_probe(resolved: ResolvedProbe, request: CompileRequest, *, sleepable: bool = True) -> BpfProgram:
     """Raises CannotCompile."""
-    planned = plan_probe(resolved, request)
+    resolved, planned = plan_probe(resolved, request)
     emitted = emit.emit(resolved, request, planned, sleepable=sleepable)
     programs = tuple(
         Program(each.role, each.text.instructions, each.text.maps, each.sites, each.on_return) for each in emitted
@@ -69,19 +70,26 @@ def explain_captures(resolved: ResolvedProbe, request: CompileRequest) -> tuple[
     """
     bound = explain.refusals(resolved, request)
     good = tuple(c for c, said in zip(request.captures, bound, strict=True) if said.refused is None)
-    planned = plan_probe(resolved, replace(request, captures=good))
+    _, planned = plan_probe(resolved, replace(request, captures=good))
     readable = {each.column: each for each in explain.explanations(planned)}
     return tuple(readable.get(each.column, each) for each in bound)
 
 
 def dump(resolved: ResolvedProbe, request: CompileRequest, *, sleepable: bool = True) -> Iterator[str]:
     """The plan after each pass as lines of text. Raises CannotCompile."""
-    yield from explain.dump(resolved, request, plan_probe(resolved, request), sleepable=sleepable)
+    there, planned = plan_probe(resolved, request)
+    yield from explain.dump(there, request, planned, sleepable=sleepable)
 
 
-def plan_probe(resolved: ResolvedProbe, request: CompileRequest) -> Plan:
-    """Passes 1 to 3. Raises CannotCompile."""
+def plan_probe(resolved: ResolvedProbe, request: CompileRequest) -> tuple[ResolvedProbe, Plan]:
+    """Passes 1 to 4: the plan, and the probe at the entry that it is for. Raises CannotCompile."""
     _check_limits(request)
+    planned = _planned(resolved, request)
+    there = sites.choose(resolved, planned)
+    return (there, planned) if there is resolved else (there, _planned(there, request))
+
+
+def _planned(resolved: ResolvedProbe, request: CompileRequest) -> Plan:
     try:
         values = bind_captures(resolved, request)
         try:

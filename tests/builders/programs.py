@@ -23,21 +23,31 @@ PROGRAMS: Final = ROOT / "tests" / "programs"
 COMPILE_SECONDS: Final = 600  # the first Go build compiles the standard library on a slow machine
 
 
-def build_go(source_dir: Path, *flags: str, package: str = ".", env: dict[str, str] | None = None) -> Path:
-    """Build the main package of a Go module; `flags` go to `go build`. The file is named after the module path."""
+def build_go(
+    source_dir: Path,
+    *flags: str,
+    package: str = ".",
+    env: dict[str, str] | None = None,
+    toolchain: str | None = None,
+) -> Path:
+    """Build the main package of a Go module; `flags` go to `go build`. The file is named after the module path.
+
+    `toolchain`: the `go` of another release, see `go_releases`.
+    """
     module = re.search(r"^module\s+(\S+)", (source_dir / "go.mod").read_text(), re.MULTILINE)
     if module is None:
         raise ValueError(f"{source_dir}/go.mod has no module line")
     name = module.group(1).rsplit("/", 1)[-1] if package == "." else package.rsplit("/", 1)[-1]
     sources = (path for path in sorted(source_dir.rglob("*")) if path.suffix in {".go", ".mod", ".s", ".sum"})
     settings = go_environment() | (env or {})
-    command = [go(), "build", "-buildvcs=false", *flags, "-o", "{out}", package]
-    return _built(name, sources, [go_version(), package, repr(env or {})], command, cwd=source_dir, env=settings)
+    command = [toolchain or go(), "build", "-buildvcs=false", *flags, "-o", "{out}", package]
+    salt = [toolchain or go_version(), package, repr(env or {})]
+    return _built(name, sources, salt, command, cwd=source_dir, env=settings)
 
 
-def build_c(source: Path, *flags: str) -> Path:
+def build_c(source: Path, *flags: str, clang: bool = False) -> Path:
     """Build one C or C++ file with gcc or g++ (by its suffix) and `-g`; pass `-O2`, `-shared` and so on in `flags`."""
-    compiler = "gcc" if source.suffix == ".c" else "g++"
+    compiler = ("clang" if clang else "gcc") if source.suffix == ".c" else ("clang++" if clang else "g++")
     command = [compiler, "-g", str(source), *flags, "-o", "{out}"]
     return _built(source.stem, [source], [compiler_version(compiler)], command, cwd=source.parent)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import struct
 import subprocess
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,13 +17,13 @@ from typing import Self
 
 from agents.binaries.model import ResolvedProbe
 from agents.binaries.service import Binaries
-from agents.compiler.model import CaptureRequest, CompileRequest
+from agents.compiler.model import BpfProgram, CaptureRequest, CompileRequest
 from agents.compiler.service import compile_probe
 from agents.decoding.rows import to_rows
 from agents.decoding.service import decode
 from agents.processes.proc import ProcFs
 from agents.runtime.features import probe_kernel
-from agents.runtime.model import ArmRequest
+from agents.runtime.model import ArmedProbe, ArmRequest
 from agents.runtime.service import arm
 from language.expressions import parse
 from language.model import At, LimitSpec
@@ -30,6 +32,7 @@ from tests.builders.programs import CACHE, PROGRAMS, build_go
 SECOND_NS = 1_000_000_000
 PLENTY = 2_000_000_000  # events a second: no interval between two
 SETTLE_SECONDS = 5
+CLOSING = 16  # probes at once
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class ValueProgram:
         self._is_go = binary is None
         self._child = subprocess.Popen([str(self.binary)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._child.stdout.readline() == "ready\n"
+        self._aside = ThreadPoolExecutor(CLOSING)
+        self._closing: list[Future[None]] = []
 
     def run(self, scenario: str) -> list[dict]:
         self._child.stdin.write(f"run {scenario}\n")
@@ -88,22 +93,48 @@ class ValueProgram:
             tuple(CaptureRequest(column, parse(text)) for column, text in captures.items()),
             limits or LimitSpec(max_string=2000),
         )
-        program = compile_probe(resolved, request, sleepable=sleepable)
+        wanted = ArmRequest(time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 60 * SECOND_NS, max_hits, rate)
+        (seen,) = self.trace_all(scenario, [(resolved, request)], wanted, sleepable=sleepable, runs=runs)
+        return seen
+
+    def trace_all(
+        self,
+        scenario: str,
+        probes: Sequence[tuple[ResolvedProbe, CompileRequest]],
+        wanted: ArmRequest | None = None,
+        *,
+        sleepable: bool = True,
+        runs: int = 1,
+    ) -> list[Seen]:
+        """Several probes on the very same calls."""
+        wanted = wanted or ArmRequest(time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 60 * SECOND_NS, 1 << 40, PLENTY)
+        programs = [compile_probe(resolved, request, sleepable=sleepable) for resolved, request in probes]
         processes = ProcFs()
         process = processes.find(self._child.pid)
-        bias = processes.load_bias(process) if resolved.position_independent else 0
-        wanted = ArmRequest(time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 60 * SECOND_NS, max_hits, rate)
-        armed = arm(program, [(process, bias)], wanted, str(self.binary), probe_kernel())
-        try:
+        biases = [processes.load_bias(process) if each.position_independent else 0 for each, _ in probes]
+        kernel = probe_kernel()
+        with contextlib.ExitStack() as armed:
+            held = list(
+                self._aside.map(
+                    lambda program, bias: arm(program, [(process, bias)], wanted, str(self.binary), kernel),
+                    programs,
+                    biases,
+                )
+            )
+            for each in held:
+                armed.callback(self._close_aside, each)
             told = [each for _ in range(runs) for each in self.run(scenario)]
-            records = armed.drain(1 << 20)
-            counters = {counter.name: value for counter, value in armed.counters().items()}
-            rows = list(to_rows(decode(program.layout, records, 0).columns))
-            return Seen(rows, counters, armed.in_flight(), told)
-        finally:
-            armed.close()
+            return [_seen(program, probe, told) for program, probe in zip(programs, held, strict=True)]
+
+    def _close_aside(self, probe: ArmedProbe) -> None:
+        """The kernel waits long until nobody is in a probe any more: meanwhile the next one is armed."""
+        probe.switch(enabled=False)
+        self._closing.append(self._aside.submit(probe.close))
 
     def close(self) -> None:
+        self._aside.shutdown()
+        for closed in self._closing:
+            closed.result()
         self._child.stdin.close()
         self._child.wait(SETTLE_SECONDS)
 
@@ -114,6 +145,13 @@ class ValueProgram:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _seen(program: BpfProgram, armed: ArmedProbe, told: list[dict]) -> Seen:
+    records = armed.drain(1 << 20)
+    counters = {counter.name: value for counter, value in armed.counters().items()}
+    rows = list(to_rows(decode(program.layout, records, 0).columns))
+    return Seen(rows, counters, armed.in_flight(), told)
 
 
 def told_value(value: object) -> object:

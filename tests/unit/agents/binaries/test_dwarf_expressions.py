@@ -55,3 +55,12 @@ def test_what_is_not_understood_is_absent_and_never_guessed(expression):
 
 def test_an_empty_expression_has_no_place():
     assert evaluate(b"", FRAME) == ()
+
+
+def test_a_constant_added_to_the_frame_address_is_followed():
+    # DW_OP_call_frame_cfa; DW_OP_consts -32048; DW_OP_plus: rustc's frame base of a large frame
+    expression = bytes.fromhex("9c 11 d0857e 22")
+
+    assert evaluate(expression, FrameContext(InMemory(Register.RSP, 8), None)) == (
+        (None, InMemory(Register.RSP, 8 - 32048)),
+    )
