@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agents.masking.detectors.model import Detector, Span
+from agents.masking.detectors.shapes import inside_hash
 
 # (first, last) prefix -> lengths. From the issuers' published ranges; random digits pass Luhn one time in ten.
 ISSUERS: Final[tuple[tuple[int, int, frozenset[int]], ...]] = (
@@ -48,7 +49,6 @@ MAX_DIGITS: Final = 19
 
 _RUN: Final = re.compile(r"[0-9]++(?:[ .\-][0-9]++)*+")
 _GROUP: Final = re.compile(r"[0-9]+")
-_HEX_TOKEN: Final = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _GROUP_SIZES: Final = range(3, 9)  # 4-4-4-4, 4-6-5, 4-4-4-4-3
 _LAST_GROUP_SIZES: Final = range(2, 9)  # what is left over
 _LUHN_DOUBLED: Final = bytes.maketrans(b"0123456789", b"0246813579")
@@ -71,7 +71,7 @@ def _in_run(text: str, offset: int, run: str) -> Iterator[Span]:
             end = groups[last][1]
             if first == last and start > 0 and run[start - 1] == ".":
                 continue  # the digits behind a decimal point
-            if _is_printed_card(run, groups[first : last + 1]) and not _inside_hash(text, offset + start, offset + end):
+            if _is_printed_card(run, groups[first : last + 1]) and not inside_hash(text, offset + start, offset + end):
                 yield Span(offset + start, offset + end, "CARD")
                 taken = last + 1
                 break
@@ -113,17 +113,6 @@ def passes_luhn(digits: str) -> bool:
     values = digits.encode()
     total = sum(values[-1::-2]) + sum(values[-2::-2].translate(_LUHN_DOUBLED))
     return (total - _ZERO * len(values)) % 10 == 0
-
-
-def _inside_hash(text: str, start: int, end: int) -> bool:
-    """Whether the digits are a piece of a longer hexadecimal word: a commit, a trace id, a UUID."""
-    left, right = start, end
-    while left > 0 and (text[left - 1].isalnum() or text[left - 1] == "-"):
-        left -= 1
-    while right < len(text) and (text[right].isalnum() or text[right] == "-"):
-        right += 1
-    token = text[left:right].replace("-", "")
-    return len(token) > MAX_DIGITS and not token.isdecimal() and _HEX_TOKEN.fullmatch(token) is not None
 
 
 def _by_prefix() -> dict[str, frozenset[int]]:

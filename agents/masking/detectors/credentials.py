@@ -66,7 +66,7 @@ def _header(text: str, _vouched: bool) -> Iterator[Span]:
         scheme, value = match.group(1).lower(), match.group(2)
         if scheme in {"token", "digest"} and (len(value) < 16 or not _looks_made(value)):
             continue
-        if scheme in {"basic", "bearer", "negotiate"} and value.isalpha() and value.islower():
+        if scheme in {"basic", "bearer", "negotiate"} and (word := value.rstrip("./-")).isalpha() and word.islower():
             continue  # "basic training"
         yield Span(
             match.start(2), match.end(2), {"basic": "BASIC_AUTH", "bearer": "BEARER_TOKEN"}.get(scheme, "SECRET")

@@ -22,6 +22,9 @@ _ADDRESS_LITERAL: Final = re.compile(r"\[(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|IPv6:[
 # What may stand in a local part but is in practice what stands before one: key=value, paths, URL queries.
 _BEFORE: Final = re.compile(r"^.*[=/?&|{}'`]")
 
+# systemd's instances are written like addresses (getty@tty1.service), and none of these is a top-level domain.
+_UNITS: Final = tuple(f".{unit}" for unit in "service socket target timer mount automount swap slice scope".split())  # noqa: SIM905
+
 
 def _find(text: str, _vouched: bool) -> Iterator[Span]:
     for at in _AT.finditer(text):
@@ -47,7 +50,7 @@ def _local_start(text: str, at: int) -> int | None:
 
 def _domain_end(text: str, start: int) -> int | None:
     domain = _DOMAIN.match(text, start, start + MAX_DOMAIN) or _ADDRESS_LITERAL.match(text, start, start + MAX_DOMAIN)
-    return domain.end() if domain else None
+    return domain.end() if domain and not domain.group().endswith(_UNITS) else None
 
 
 DETECTOR: Final = Detector("EMAIL", r"@|%40", _find)

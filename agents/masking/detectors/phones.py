@@ -34,7 +34,7 @@ NATIONAL_REGIONS: Final = (
     "ZA",
 )  # tried for numbers without a country
 
-_INTERNATIONAL: Final = re.compile(r"(?<![\w+])(?:\+|00) ?[1-9](?:[ ().\-/]{0,2}[0-9]){6,14}+(?![0-9])")
+_INTERNATIONAL: Final = re.compile(r"(?<![\w+])(?:\+|(?<!\.)00) ?[1-9](?:[ ().\-/]{0,2}[0-9]){6,14}+(?![0-9])")
 _NORTH_AMERICAN: Final = re.compile(
     r"(?<![0-9_.\-+/])(?:1[ .\-])?(?:\([0-9]{3}\) ?|[0-9]{3}[ .\-])[0-9]{3}[ .\-][0-9]{4}(?![0-9]|[.\-/][0-9])"
 )
@@ -54,7 +54,7 @@ def _find(text: str, vouched: bool) -> Iterator[Span]:
         if is_assigned(match.group(), "US"):
             yield Span(match.start(), _with_extension(text, match.end()), "PHONE")
     for match in _NATIONAL.finditer(text):
-        if not vouched and not _WORDS.near(text, match.start(), match.end()):
+        if not vouched and (_is_decimal(match.group()) or not _WORDS.near(text, match.start(), match.end())):
             continue
         if _is_valid_somewhere(match.group()):
             yield Span(match.start(), _with_extension(text, match.end()), "PHONE")
@@ -74,6 +74,12 @@ def _is_written_so(number: str) -> bool:
     return _MIN_DIGITS <= digits <= _MAX_DIGITS and _DATE.match(number) is None
 
 
+def _is_decimal(number: str) -> bool:
+    """Seconds with their fraction, which the kernel writes before every line."""
+    whole, point, fraction = number.partition(".")
+    return bool(point) and whole.isdecimal() and fraction.isdecimal() and len(fraction) > _LONGEST_GROUP
+
+
 def _with_extension(text: str, end: int) -> int:
     extension = _EXTENSION.match(text, end)
     return extension.end() if extension else end
@@ -84,6 +90,7 @@ _WEAK: Final = Words(
     "number", "numbers", "office", "desk", "home", "contact", "reach", "text", "line", "ph", "cel", "work"
 )
 _CERTAIN: Final = Words("tel", "telephone", "phone", "phone number", "mobile", "fax", "cellphone", "telefon", "msisdn")
+_LONGEST_GROUP: Final = 4  # digits behind a point: 555.1234
 _MIN_DIGITS: Final = 7
 _MAX_DIGITS: Final = 15  # E.164
 _DATE: Final = re.compile(r"(?:19|20)[0-9]{2}[-. ][01]?[0-9][-. ][0-3]?[0-9]")

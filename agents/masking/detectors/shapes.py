@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from importlib import import_module
@@ -13,6 +14,9 @@ from agents.masking.patterns import compiled
 
 Valid = Callable[[str], bool]
 
+MIN_HASH: Final = 20  # hexadecimal digits: more than a card has; shorter words may be anything
+MAX_HASH: Final = 200  # characters looked at on either side: a SHA-512 has 128
+_HEX_TOKEN: Final = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _INNER: Final = "-."  # between digits these join, so that a piece of a longer number is no number
 
 
@@ -24,7 +28,7 @@ def shape(
     def find(text: str, vouched: bool) -> Iterator[Span]:
         for match in compiled(pattern).finditer(text):
             start, end = match.start(), match.end()
-            if not stands_alone(text, start, end):
+            if not stands_alone(text, start, end) or inside_hash(text, start, end):
                 continue
             if words is not None and not vouched and not words.near(text, start, end):
                 continue
@@ -52,6 +56,19 @@ def stands_alone(text: str, start: int, end: int) -> bool:
     if before and before in _INNER and start > 1 and text[start - 2].isdigit() and text[start].isdigit():
         return False
     return not (after and after in _INNER and text[end + 1 : end + 2].isdigit() and text[end - 1].isdigit())
+
+
+def inside_hash(text: str, start: int, end: int) -> bool:
+    """Whether the match is a piece of a longer hexadecimal word: a commit, a trace id, a UUID."""
+    left, right = start, end
+    while left > 0 and end - left <= MAX_HASH and (text[left - 1].isalnum() or text[left - 1] == "-"):
+        left -= 1
+    while right < len(text) and right - start <= MAX_HASH and (text[right].isalnum() or text[right] == "-"):
+        right += 1
+    if right - left == end - start:
+        return False
+    token = text[left:right].replace("-", "")
+    return len(token) >= MIN_HASH and not token.isdecimal() and _HEX_TOKEN.fullmatch(token) is not None
 
 
 def stdnum(module: str) -> Valid:
