@@ -11,6 +11,6 @@ The path of a probe through it, one folder a step:
     masking     columns         -> MaskedBatch     (and a receipt)
     uplink      MaskedBatch     -> acknowledged by the control plane
 
-`stages` chains them for one probe, `supervisor` keeps many alive and ends them on time.
+`memory` keeps it small. `stages` chains them for one probe, `supervisor` keeps many alive and ends them on time.
 The agent imports nothing of the control plane; both share `wire` and `language`.
 """

@@ -26,7 +26,7 @@ from agents.decoding.model import RecordBatch
 from agents.decoding.service import decode
 from agents.masking.service import mask
 from agents.processes.model import Process
-from agents.processes.proc import ProcFs
+from agents.processes.table import ProcessTable
 from agents.runtime.calibration import TrapCosts, measure
 from agents.runtime.features import probe_kernel
 from agents.runtime.model import ArmedProbe, ArmRequest, KernelFeatures
@@ -36,24 +36,26 @@ from agents.stages.binding import BoundFile
 from agents.stages.probe import Stages
 from agents.stages.service import Prober
 from agents.stages.symbols import StackSymbols
+from agents.supervisor.loading import Loading
 from agents.supervisor.service import Supervisor
 from agents.uplink.channel import Server
 from agents.uplink.identity import AgentIdentity, IdentityStore
 from agents.uplink.service import Uplink
 
 SEEN_FILE: Final = "seen.json"  # in the state directory
+LOADING_FILE: Final = "loading.json"  # there too
 
 
 @dataclass(frozen=True)
 class Reading:
     """What needs no kernel: processes and the files they run. For `functions` and `explain`."""
 
-    source: ProcFs
+    source: ProcessTable
     binaries: Binaries
 
 
 def build_reading(settings: Settings) -> Reading:
-    return Reading(ProcFs(), Binaries(settings.cache))
+    return Reading(ProcessTable(), Binaries(settings.cache))
 
 
 def compile_any(resolved: ResolvedProbe, request: CompileRequest) -> BpfProgram:
@@ -108,7 +110,8 @@ async def build_agent(
     seen = SeenVersions(settings.state / SEEN_FILE)
     admission = Admission(Identity(identity.tenant, identity.spiffe_id), identity.spec_keys, settings.host, seen)
     uplink = Uplink(server, identity, store, settings.state)
-    return Agent(Supervisor(admission, prober, build_reading(settings).binaries, uplink), uplink, kernel)
+    loading = Loading(settings.state / LOADING_FILE)
+    return Agent(Supervisor(admission, prober, build_reading(settings).binaries, uplink, loading), uplink, kernel)
 
 
 def _decode(layout: RecordLayout, records: npt.NDArray[np.uint8], file: BoundFile) -> RecordBatch:

@@ -9,7 +9,18 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import arm_time, attach_time, authz, events, mask_quality, mask_speed, probed_call, resolve_time, whole_path
+from bench import (
+    agent_idle,
+    arm_time,
+    attach_time,
+    authz,
+    events,
+    mask_quality,
+    mask_speed,
+    probed_call,
+    resolve_time,
+    whole_path,
+)
 from bench.figure import Figure, keep, show
 
 SCRIPTS: Final[dict[str, Callable[[], list[Figure]]]] = {
@@ -20,6 +31,7 @@ SCRIPTS: Final[dict[str, Callable[[], list[Figure]]]] = {
     "attach": attach_time.measure,
     "resolve": resolve_time.measure,
     "whole_path": whole_path.measure,
+    "agent_idle": agent_idle.measure,
     "mask_quality": mask_quality.measure,
     "mask_speed": mask_speed.measure,
     "authz": authz.measure,

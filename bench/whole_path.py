@@ -1,7 +1,7 @@
-"""Through the whole control plane: from an approval to a probe in the kernel, and what a loaded agent weighs.
+"""Through the whole control plane: from an approval to a probe in the kernel.
 
 A stack as `make demo` starts it: server, Redis, agent and shop are processes of their own, people use the command line.
-The peer starts bpftrace with the same number of probes on the same program; it has no approval to wait for.
+The peer is bpftrace's start; it has no approval to wait for.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from agents.runtime import inventory
 from bench import bpftrace, workload
 from bench.bpftrace import Bpftrace
 from bench.figure import Figure
-from bench.workload import Workload, cpu_seconds
+from bench.workload import Workload
 from deploy.local_stack import LocalStack, Person, StackFailed
 
 PROBES: Final = 10
 ROUNDS: Final = 3
-IDLE_SECONDS: Final = 10.0
 PATIENCE_SECONDS: Final = 30.0
 SERVICE: Final = "github.com/GoogleCloudPlatform/microservices-demo/src/checkoutservice"
 ADMIN: Final = Person("admin", "admin-bench-password", ())
@@ -45,23 +44,16 @@ def measure() -> list[Figure]:
         stack.start_server([ADMIN, ADA, GRACE], administrator=ADMIN)
         for person in (ADMIN, ADA, GRACE):
             stack.sign_in(person)
-        stack.start_shop("-every", "1h")  # quiet: what is measured is the agent, not its rows
+        stack.start_shop("-every", "1h")
         stack.join_agent(ADMIN)
         taken = [_armed(stack, number) for number in range(PROBES)]
-        agent = stack.started["agent"].pid
-        idle = _idle_share(agent)
-        weight = _resident_mb(agent)
     with Workload(workload.go_program()) as target:
         starts = [_peer_start(target) for _ in range(ROUNDS)]
-    rival = _peer_weight()
     shown = f"from `template approve` through `run` to the program in the kernel, two commands started; {PROBES} times"
-    held = f"{PROBES} probes armed through the control plane, nothing fires; lower is better"
     return [
         Figure(
             "approval_to_armed_ms", "ms", round(median(taken) * 1e3), round(median(starts) * 1e3), bpftrace.NAME, shown
-        ),
-        Figure("agent_rss_mb", "MB", round(weight, 1), round(rival[0], 1), bpftrace.NAME, held),
-        Figure("agent_idle_cpu", "%", round(idle * 100, 3), round(rival[1] * 100, 3), bpftrace.NAME, held),
+        )
     ]
 
 
@@ -91,35 +83,6 @@ def _armed(stack: LocalStack, number: int) -> float:
 def _peer_start(target: Workload) -> float:
     with Bpftrace(target, "main.placeOrder", bpftrace.GO_FIELDS) as rival:
         return rival.arm_seconds
-
-
-def _peer_weight() -> tuple[float, float]:
-    """RSS in MB and idle CPU of one bpftrace with as many probes."""
-    with Workload(workload.many_functions()) as target:
-        places = "; ".join(
-            f'uprobe:{target.binary}:f_99{digit} {{ printf("%d\\n", arg0); }}' for digit in range(PROBES)
-        )
-        command = [bpftrace.NAME, "-p", str(target.pid), "-e", places.replace("; ", " ")]
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            target.wait(probed=True)
-            return _resident_mb(child.pid), _idle_share(child.pid)
-        finally:
-            child.terminate()
-            child.wait()
-            target.wait(probed=False)
-
-
-def _idle_share(pid: int) -> float:
-    time.sleep(1.0)
-    start, used = time.perf_counter(), cpu_seconds(pid)
-    time.sleep(IDLE_SECONDS)
-    return (cpu_seconds(pid) - used) / (time.perf_counter() - start)
-
-
-def _resident_mb(pid: int) -> float:
-    line = next(one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmRSS:"))
-    return int(line.split()[1]) / 1024
 
 
 def _until(holds: Callable[[], bool]) -> None:

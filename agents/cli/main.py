@@ -1,22 +1,31 @@
-"""The command group of `probegate-agent`."""
+"""The command group of `probegate-agent`. A command's module is loaded when it is named: the one that runs for months, `run`,
+keeps nothing of the others in memory.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Final
+
 import click
 
-from agents.cli.doctor_command import doctor_command
-from agents.cli.explain_command import explain_command
-from agents.cli.functions_command import functions_command
-from agents.cli.mask_command import mask_command
-from agents.cli.run_command import run_command
-from agents.cli.try_command import try_command
+COMMANDS: Final = ("run", "functions", "explain", "try", "mask", "doctor")  # in the order of --help
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(import_module(f"agents.cli.{cmd_name}_command"), f"{cmd_name}_command")
+        return found
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="probegate", prog_name="probegate-agent")
 def cli() -> None:
     """Trace native programs on this host: governed (run) or by hand (functions, explain, try, mask)."""
-
-
-for command in (run_command, functions_command, explain_command, try_command, mask_command, doctor_command):
-    cli.add_command(command)

@@ -8,6 +8,7 @@ then it is not there, which is the truth. What enters is untrusted: a process ch
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -18,9 +19,11 @@ from agents.processes.model import Process
 
 POD_NAMESPACE_FILE: Final = "var/run/secrets/kubernetes.io/serviceaccount/namespace"
 MAX_ENVIRON_BYTES: Final = 1 << 20  # the kernel's own limit for one string is 128 KiB; a whole environment fits
+MAX_STAT: Final = 4096  # bytes: 52 numbers and a name of 16
 PT_LOAD: Final = 1
 ELF64_HEADER: Final = struct.Struct("<32s Q 14x HH 6x")  # e_phoff at 32, e_phentsize at 54, e_phnum
 ELF64_SEGMENT: Final = struct.Struct("<I4xQQ")  # p_type, p_offset, p_vaddr
+Program = tuple[int, int, int]  # start time, first address of the code, bottom of the stack: new with every execve
 _UNIT = re.compile(r"/([A-Za-z0-9@_.:\\-]+)\.service(?:/|$)")
 
 
@@ -31,9 +34,21 @@ class ProcFs:
         self._root = root
 
     def all(self) -> Iterator[Process]:
-        for entry in self._root.iterdir():
-            if entry.name.isdigit() and (process := self.find(int(entry.name))) is not None:
+        for pid in self.pids():
+            if (process := self.find(pid)) is not None:
                 yield process
+
+    def pids(self) -> Iterator[int]:
+        """Kernel threads and processes that are ending too."""
+        return (int(name) for name in os.listdir(self._root) if name.isdigit())  # noqa: PTH208 -- a Path for each costs twice as much
+
+    def program(self, pid: int) -> Program | None:
+        """Which program it runs, for a tenth of what `find` costs; None when it runs none or has ended."""
+        try:
+            fields = stat_fields(self._root / str(pid))
+            return int(fields[19]), int(fields[23]), int(fields[25])
+        except (OSError, ValueError):
+            return None
 
     def find(self, pid: int) -> Process | None:
         """The process with this pid; None when there is none or it is a kernel thread or has ended."""
@@ -103,12 +118,20 @@ def first_address(file: Path) -> int:
 
 
 def start_time(folder: Path) -> int:
-    """Field 22 of stat; the command name in field 2 may hold spaces and parentheses, so count from the last one."""
-    stat = (folder / "stat").read_text(errors="replace")
-    fields = stat[stat.rindex(")") + 2 :].split()
+    return int(stat_fields(folder)[19])
+
+
+def stat_fields(folder: Path) -> list[str]:
+    """From field 3 of stat on; the command name in field 2 may hold spaces and parentheses, so count from the last one.
+
+    Raises OSError, ValueError for a zombie: it runs nothing.
+    """
+    with open(f"{folder}/stat", "rb", buffering=0) as file:  # noqa: PTH123 -- read for every process, again and again
+        stat = file.read(MAX_STAT)
+    fields = stat[stat.rindex(b")") + 2 :].decode("ascii").split()
     if fields[0] == "Z":
         raise ValueError("a zombie runs nothing")
-    return int(fields[19])
+    return fields
 
 
 def _environ(folder: Path) -> dict[str, str]:

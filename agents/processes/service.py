@@ -23,6 +23,14 @@ class ProcessSource(Protocol):
     def load_bias(self, process: Process) -> int: ...
 
 
+class ProcessesWatched(ProcessSource, Protocol):
+    """`agents.processes.table.ProcessTable`."""
+
+    def changes(self) -> int:
+        """Another number than before when there are other processes than before."""
+        ...
+
+
 def choose(source: ProcessSource, target: TargetSpec) -> tuple[Process, ...]:
     """All processes of this host that the target names, by pid. Raises NoProcess; never returns an empty tuple."""
     if not (target.pids or target.exe or target.service or target.pod or target.labels):

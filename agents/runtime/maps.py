@@ -13,6 +13,7 @@ import os
 import resource
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -131,6 +132,7 @@ class Control:
         return self._fields
 
 
+@lru_cache(maxsize=1)
 def possible_cpus() -> int:
     """How many values a per-CPU map has for a key: the kernel's num_possible_cpus(), offline ones included."""
     last = POSSIBLE_CPUS.read_text().strip().split(",")[-1].split("-")[-1]

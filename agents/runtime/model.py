@@ -98,6 +98,15 @@ class ArmedProbe(Protocol):
         """Take up to `limit` finished records out of the ring: shape (n, record size), uint8, a copy. Never blocks."""
         ...
 
+    def waiting(self) -> int:
+        """Records that `drain` would find, roughly. So cheap that one may ask all the time."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """Records the ring holds; more are lost and counted."""
+        ...
+
     def counters(self) -> Mapping[Counter, int]:
         """The sum over all CPUs, now."""
         ...

@@ -58,9 +58,14 @@ class RingReader:
         self._consumer[0] = consumed + finished * self._stride
         return records
 
-    def waiting(self) -> bool:
-        """Whether something has been written that was not taken yet. Costs two loads, no call into the kernel."""
-        return not self._closed and int(self._producer[0]) != int(self._consumer[0])
+    @property
+    def room(self) -> int:
+        """How many records the ring holds when it is full."""
+        return self._ring_size // self._stride
+
+    def waiting(self) -> int:
+        """Records that were written and not taken yet, with those still being written. Two loads, no call into the kernel."""
+        return 0 if self._closed else (int(self._producer[0]) - int(self._consumer[0])) // self._stride
 
     def _mapped(self, start: int, frames: int) -> npt.NDArray[np.uint8]:
         """(frames, stride) bytes of the data from `start` on; unmapped when the last array of them goes."""

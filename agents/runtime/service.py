@@ -139,6 +139,13 @@ class _Probe:
         self._forget_ended()
         return self._ring.drain(limit)
 
+    def waiting(self) -> int:
+        return self._ring.waiting()
+
+    @property
+    def room(self) -> int:
+        return self._ring.room
+
     def counters(self) -> Mapping[Counter, int]:
         return self._maps.counters()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from agents.admission.model import HostPolicy, RefusalReason, Refused
@@ -73,7 +73,8 @@ class Binder:
         if key not in self._known:
             request = self._order.request
             resolved = self._resolver.resolve(path, self._order.function, request.at, self._order.line)
-            self._known[key] = resolved, self._compile(resolved, request)
+            program = self._compile(resolved, request)
+            self._known[key] = replace(resolved, types={}), program  # the types of a big program weigh MBs
         resolved, program = self._known[key]
         return BoundFile(path, resolved, program, tuple((each, self._bias(each, resolved)) for each in processes))
 

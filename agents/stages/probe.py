@@ -35,6 +35,7 @@ from agents.stages.budget import CpuBudget, Spent
 from agents.stages.order import ProbeOrder
 
 DRAIN: Final = 8192  # records at once: some MiB, and a few ms of decoding before anybody else gets a turn
+GATHER_ROWS: Final = DRAIN // 2  # so many are worth a batch of their own, however soon they came
 UNDECODED: Final = "undecoded"  # lost: records that decoding or masking failed on
 SURPLUS: Final = "surplus"  # lost: more than max_hits, when several executables counted each for itself
 
@@ -76,6 +77,8 @@ class _Part:
     armed: ArmedProbe
     drained: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    hits: int = 0  # as of the last look at the cost
+    spent: Spent = field(default_factory=Spent)
 
     def drop(self, reason: str, count: int) -> None:
         if count:
@@ -103,16 +106,25 @@ class RunningProbe:
     # --- life ------------------------------------------------------------------------------------------------
 
     def adopt(self) -> int:
-        """Arm what of the target is not probed yet; returns how many processes were added.
+        """Find and arm what of the target is not probed yet; returns how many processes were added.
 
-        Raises NoProcess (only while nothing is armed), Refused, Unresolved, CannotCompile, ArmFailed.
+        Raises what `find` and `arm` raise.
+        """
+        return self.arm(self.find(self.processes))
+
+    def find(self, running: Sequence[int]) -> tuple[BoundFile, ...]:
+        """What of the target to arm, all but the processes in `running`. Reads files and may take seconds: other calls
+        may run beside it. Raises NoProcess (only while nothing is armed), Refused, Unresolved, CannotCompile.
         """
         try:
-            found = self._binder.bind(self.processes)
+            return self._binder.bind(running)
         except NoProcess:
             if self._parts:
-                return 0
+                return ()
             raise
+
+    def arm(self, found: Sequence[BoundFile]) -> int:
+        """Raises ArmFailed."""
         before = len(self.processes)
         for file in found:
             self._parts.append(_Part(file, self._armed(file, len(found))))
@@ -157,6 +169,19 @@ class RunningProbe:
             for part in self._parts[:1]:
                 self._empty = self._masked(part, self._no_records(part))
         return self._empty
+
+    def waiting(self) -> int:
+        """Records that `take` would find. Cheap, and may be asked from another thread while no other call runs."""
+        return sum(part.armed.waiting() for part in self._parts)
+
+    def pressed(self) -> bool:
+        """Whether so much waits that a ring would soon be full."""
+        return any(part.armed.waiting() >= min(GATHER_ROWS, part.armed.room // 4) for part in self._parts)
+
+    @property
+    def hits(self) -> int:
+        """Of the programs that are armed now, as of the last `over_budget`."""
+        return sum(part.hits for part in self._parts)
 
     # --- what is known of it ---------------------------------------------------------------------------------
 
@@ -249,7 +274,10 @@ class RunningProbe:
 
     def _spent(self, part: _Part) -> Spent:
         hits = part.armed.counters()[Counter.HITS]
-        return Spent(hits * self._traps.per_hit_ns(part.file.program), part.armed.cost().run_time_ns or 0)
+        if hits != part.hits:  # nothing more was spent otherwise, and most probes rest most of the time
+            part.hits = hits
+            part.spent = Spent(hits * self._traps.per_hit_ns(part.file.program), part.armed.cost().run_time_ns or 0)
+        return part.spent
 
     @staticmethod
     def _no_records(part: _Part) -> npt.NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agents.admission.model import HostPolicy
-from agents.processes.service import ProcessSource
+from agents.processes.service import ProcessesWatched
 from agents.runtime.calibration import TrapCosts
 from agents.stages.binding import Binder, Compile, Resolver
 from agents.stages.order import ProbeOrder
@@ -17,7 +17,7 @@ from agents.stages.probe import RunningProbe, Stages
 
 @dataclass(frozen=True)
 class Prober:
-    source: ProcessSource
+    source: ProcessesWatched
     resolver: Resolver
     compile_probe: Compile
     stages: Stages

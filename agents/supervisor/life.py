@@ -1,20 +1,22 @@
 """One tracepoint on this host from admission to its end: arm when a process is there, hand on rows, end on time.
 
-Everything that blocks (DWARF, BPF, decoding) runs on one thread of its own, in order; the event loop stays free for
-heartbeats. What ends a life is looked at in one place, `_end_due`, some times a second; the kernel's own deadline and
-switch hold in between.
+Everything that blocks (DWARF, BPF, decoding) runs on shared threads, one call of a life after the other; the event loop
+stays free for heartbeats. Between two calls a life rests: `pulse` asks it some times a second whether anything is due
+(`beat`), which costs nothing while nothing fires. Rows are gathered into few batches, but the first come at once. What
+ends a life is looked at in one place, `_end_due`; the kernel's own deadline and switch hold in between.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
-from wire.v1 import gateway_pb2, records_pb2
+from wire.v1 import gateway_pb2
 
 from agents.admission.model import AdmittedSpec, Refused
 from agents.binaries.model import Unresolved
@@ -23,15 +25,20 @@ from agents.masking.model import MaskedBatch
 from agents.processes.model import NoProcess, NoProcessReason
 from agents.runtime.model import ArmFailed, ArmReason
 from agents.stages.accounting import Accounting
+from agents.stages.binding import BoundFile
 from agents.stages.order import order_for
 from agents.stages.probe import place_of
 from agents.stages.service import Prober
 from agents.supervisor.lifecycle import ALIVE, EndReason, Event, State, after
+from agents.supervisor.loading import Loading
+from agents.supervisor.wire_forms import WIRE_STATES, accounting_message
+from agents.supervisor.workers import Workers
 from agents.uplink.model import BatchHead
 
-POLL_SECONDS: Final = 0.05  # while rows come
-IDLE_SECONDS: Final = 0.2  # while none do; a person does not see the difference
-ADOPT_SECONDS: Final = 3.0  # how soon a process that starts later is probed
+GATHER_SECONDS: Final = (
+    1.0  # rows of a probe that fires on and on wait for each other so long: each batch is a transaction
+)
+BUSY_SECONDS: Final = 2.0  # after its last rows a probe counts as busy
 STATUS_SECONDS: Final = 5.0  # how often the accounting is told when no rows carry it
 BUDGET_SECONDS: Final = 0.4  # a window of agents.stages.budget: one that is over goes within two seconds
 ABSENT_SECONDS: Final = 15.0  # a service without processes for this long has gone; a restart takes less
@@ -49,6 +56,17 @@ class Reports(Protocol):
 
 
 @dataclass(frozen=True)
+class Shared:
+    """What all lives of an agent have in common."""
+
+    prober: Prober
+    reports: Reports
+    leased_until: Callable[[], int]
+    loading: Loading
+    workers: Workers
+
+
+@dataclass(frozen=True)
 class Ended:
     """How a life came to its end; an empty reason means that it shall go on later (replaced, or the agent stops)."""
 
@@ -60,35 +78,34 @@ class Life:
     """One tracepoint. `run` is its task; the other methods are called from the same event loop."""
 
     def __init__(
-        self,
-        spec: AdmittedSpec,
-        deadline_boot_ns: int,
-        prober: Prober,
-        reports: Reports,
-        leased_until: Callable[[], int],
-        before: Accounting | None = None,
+        self, spec: AdmittedSpec, deadline_boot_ns: int, shared: Shared, before: Accounting | None = None
     ) -> None:
         self.spec = spec
         self.state = State.ADMITTED
         self.end_reason: EndReason | None = None
         self._deadline = deadline_boot_ns
-        self._prober = prober
-        self._boot_ns = prober.stages.boot_ns
-        self._reports = reports
-        self._leased_until = leased_until
+        self._shared = shared
+        self._boot_ns = shared.prober.stages.boot_ns
         self._before = before or Accounting()  # of earlier versions of this tracepoint
-        self._probe = prober.prepare(order_for(spec), deadline_boot_ns)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"probe-{spec.tracepoint_id}")
+        self._probe = shared.prober.prepare(order_for(spec), deadline_boot_ns)
+        self._one_call = threading.Lock()
         self._asked: EndReason | None = None
         self._paused = False
         self._wake = asyncio.Event()
+        self._resting = False  # no call runs on a thread: the probe may be looked at from the event loop
         self._detail = ""
         self._extended = False
         self._told: Accounting | None = None
-        # As of the last call on the thread: the probe itself belongs to it.
+        self._changes = 0
+        self._searched = -1  # the process table's number when the target was last looked for
+        # As of the last call on a thread.
         self._sites = 0
         self._processes = 0
         self._build_ids: tuple[str, ...] = ()
+        # When what was last done: on the boot clock, but for rows.
+        self._looked_at = self._told_at = self._seen_process = self._boot_ns()
+        self._hits_told = 0
+        self._rows_at = float("-inf")
 
     # --- asked from outside ----------------------------------------------------------------------------------
 
@@ -96,10 +113,23 @@ class Life:
     def alive(self) -> bool:
         return self.state in ALIVE
 
-    def end(self, reason: EndReason) -> None:
+    @property
+    def cpu_share(self) -> float:
+        """Of one core, in the last whole window."""
+        return self._probe.cpu_share if self.state is State.ARMED else 0.0
+
+    def end(self, reason: EndReason, detail: str = "") -> None:
         """Soon, with a last accounting. The first reason stays."""
-        self._asked = self._asked or reason
+        if self._asked is None:
+            self._asked = reason
+            self._detail = detail or self._detail
         self._wake.set()
+
+    def beat(self, changes: int) -> bool:
+        """Wake up when anything is due. True while rows come. `changes`: the process table's number."""
+        if self._resting and self._due(changes):
+            self._wake.set()
+        return asyncio.get_running_loop().time() - self._rows_at < BUSY_SECONDS
 
     def pause(self) -> None:
         """Detach without an end: a new version takes over, or the agent stops."""
@@ -118,7 +148,7 @@ class Life:
         status = gateway_pb2.Status(
             tracepoint_id=self.spec.tracepoint_id,
             version=self.spec.version,
-            state=_WIRE_STATES[self.state],
+            state=WIRE_STATES[self.state],
             detail=self._detail,
             sites=self._sites,
             processes=self._processes,
@@ -127,8 +157,8 @@ class Life:
             build_ids=self._build_ids,
         )
         if self._told is not None:
-            status.accounting.CopyFrom(to_wire(self._told))
-        self._reports.report(status)
+            status.accounting.CopyFrom(accounting_message(self._told))
+        self._shared.reports.report(status)
 
     # --- the task --------------------------------------------------------------------------------------------
 
@@ -136,8 +166,7 @@ class Life:
         try:
             return await self._run()
         finally:
-            await self._blocking(self._probe.close)
-            self._thread.shutdown(wait=False)
+            await self._rows(self._probe.close)
 
     async def _run(self) -> Ended:
         self.report("agent.admit")
@@ -166,7 +195,7 @@ class Life:
                 if isinstance(error, ArmFailed) and error.reason is not ArmReason.PROCESS_GONE:
                     raise
                 self._waits(f"{error.reason}: {error.detail}")
-                await self._sleep(ADOPT_SECONDS)
+                await self._rest()
                 continue
             self._armed()
             return None
@@ -181,41 +210,37 @@ class Life:
         self.state = after(self.state, Event.ARM)
         self._detail = ""
         self._told = self._before
+        self._looked_at = self._told_at = self._seen_process = self._boot_ns()
         _LOG.info("armed %s: %d sites in %d processes", self._name, self._sites, self._processes)
         self.report("agent.compile")
         self.report("agent.attach")
 
     async def _until_ended(self) -> EndReason | None:
         """Hand on rows until something ends it; None when it is paused."""
-        adopted = budgeted = told = seen_process = self._boot_ns()
         while not self._paused:
             await self._extend_if_renewed()
-            batches, accounting, processes = await self._blocking(self._look)
+            batches, accounting, processes = await self._rows(self._look)
             now = self._boot_ns()
             self._send(batches, accounting)
             self._processes = len(processes)
             if processes:
-                seen_process = now
+                self._seen_process = now
+            self._spent_or_changed()  # here as well: a probe that fires without a pause never rests
             if (reason := self._end_due()) is not None:
                 return reason
             if self._probe.full:
                 return EndReason.MAX_HITS
-            if not processes and (self.spec.target.pids or _since(seen_process, now) > ABSENT_SECONDS):
+            if not processes and (self.spec.target.pids or _since(self._seen_process, now) > ABSENT_SECONDS):
                 return EndReason.TARGET_EXITED
-            if _since(budgeted, now) > BUDGET_SECONDS:
-                budgeted = now
-                if await self._blocking(self._probe.over_budget):
-                    self._detail = f"used {self._probe.cpu_share:.1%} of a core, allowed {self.spec.limits.cpu:.1%}"
-                    return EndReason.BUDGET
-            if _since(adopted, now) > ADOPT_SECONDS:
-                adopted = now
-                await self._adopt_more()
-            if _since(told, now) > STATUS_SECONDS:
-                told = now
+            await self._adopt_more()
+            if _since(self._told_at, now) > STATUS_SECONDS:
+                self._told_at = now
+                self._hits_told = self._probe.hits
                 if self._told != accounting:
                     self._told = accounting
                     self.report()
-            await self._sleep(POLL_SECONDS if batches else IDLE_SECONDS)
+            if not self._probe.pressed():
+                await self._rest()
         return None
 
     def _look(self) -> tuple[tuple[MaskedBatch, ...], Accounting, tuple[int, ...]]:
@@ -225,12 +250,14 @@ class Life:
     async def _extend_if_renewed(self) -> None:
         if self._extended:
             self._extended = False
-            await self._blocking(lambda: self._probe.extend(self._deadline))
+            await self._rows(lambda: self._probe.extend(self._deadline))
             _LOG.info("renewed %s", self._name)
             self.report()
 
     async def _adopt_more(self) -> None:
         """Processes that started later. What is wrong with one of them does not end the others."""
+        if self._changes <= self._searched:
+            return
         try:
             added = await self._adopt()
         except _CannotStart as error:
@@ -241,29 +268,77 @@ class Life:
             self.report("agent.attach")
 
     async def _adopt(self) -> int:
-        def adopt() -> tuple[int, int, int, tuple[str, ...]]:
-            added = self._probe.adopt()
+        running = await self._rows(lambda: self._probe.processes)
+
+        def find() -> tuple[BoundFile, ...]:
+            self._searched = self._shared.prober.source.changes()  # before the search: what comes during it is new
+            return self._probe.find(running)
+
+        def arm() -> tuple[int, int, int, tuple[str, ...]]:
+            with self._shared.loading.entered(self.spec.tracepoint_id, self.spec.version):
+                added = self._probe.arm(found)
             files = sorted({file.resolved.binary.build_id for file in self._probe.files})
             return added, self._probe.sites, len(self._probe.processes), tuple(files)
 
-        added, self._sites, self._processes, self._build_ids = await self._blocking(adopt)
+        found = await self._on(self._shared.workers.files, find)
+        if not found:
+            return 0
+        added, self._sites, self._processes, self._build_ids = await self._rows(arm)
         return added
 
     def _end_due(self) -> EndReason | None:
         now = self._boot_ns()
-        if now >= self._leased_until():
+        if now >= self._shared.leased_until():
             return EndReason.LEASE
         if self._asked is not None:
             return self._asked
         return EndReason.TTL if now >= self._deadline else None
+
+    # --- resting ---------------------------------------------------------------------------------------------
+
+    async def _rest(self) -> None:
+        """Until something is due, or somebody asks for something."""
+        self._resting = True
+        await self._wake.wait()
+        self._resting = False
+        self._wake.clear()
+
+    def _due(self, changes: int) -> bool:
+        self._changes = max(self._changes, changes)
+        if self._changes > self._searched or self._end_due() is not None:
+            return True
+        if self.state is not State.ARMED:
+            return False
+        if self._spent_or_changed():
+            return True
+        if self._probe.waiting():
+            waited = asyncio.get_running_loop().time() - self._rows_at
+            return waited >= GATHER_SECONDS or self._probe.pressed()
+        return False
+
+    def _spent_or_changed(self) -> bool:
+        """The look that needs the kernel, once a window."""
+        now = self._boot_ns()
+        if _since(self._looked_at, now) <= BUDGET_SECONDS:
+            return False
+        self._looked_at = now
+        if self._probe.over_budget():
+            used = f"used {self._probe.cpu_share:.1%} of a core, allowed {self.spec.limits.cpu:.1%}"
+            self.end(EndReason.BUDGET, used)
+            return True
+        if len(self._probe.processes) != self._processes:
+            return True
+        if not self._processes:
+            return _since(self._seen_process, now) > ABSENT_SECONDS
+        return self._probe.hits != self._hits_told and _since(self._told_at, now) > STATUS_SECONDS
 
     # --- the end ---------------------------------------------------------------------------------------------
 
     async def _over(self, reason: EndReason | None) -> Ended:
         """Detach, drain and count; the last batch carries the reason and the final accounting."""
         was_armed = self.state is State.ARMED
-        empty = await self._blocking(self._probe.no_rows)
-        batches, counted = await self._blocking(self._probe.end)
+        empty = await self._rows(self._probe.no_rows)
+        batches, counted = await self._rows(self._probe.end)
         accounting = self._before + counted
         self._told = accounting
         self._sites = self._processes = 0
@@ -280,7 +355,7 @@ class Life:
         return Ended(reason, accounting)
 
     async def _failed(self, detail: str, event: str) -> Ended:
-        await self._blocking(self._probe.close)
+        await self._rows(self._probe.close)
         self._sites = self._processes = 0
         self._detail = detail
         self.end_reason = EndReason.ERROR
@@ -290,53 +365,34 @@ class Life:
         return Ended(EndReason.ERROR, self._told or self._before)
 
     def _send(self, batches: tuple[MaskedBatch, ...], accounting: Accounting, reason: EndReason | None = None) -> None:
+        if batches:
+            self._rows_at = asyncio.get_running_loop().time()
+            self._told = accounting
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
             head = BatchHead(
                 tracepoint_id=self.spec.tracepoint_id,
                 table=self.spec.table,
                 table_version=self.spec.table_version,
-                accounting=to_wire(accounting),
+                accounting=accounting_message(accounting),
                 end_reason=reason.value if reason is not None and last else "",
             )
-            self._reports.send(batch, head)
+            self._shared.reports.send(batch, head)
 
     @property
     def _name(self) -> str:
         return f"{self.spec.tracepoint_id} ({self.spec.name}, version {self.spec.version})"
 
-    async def _blocking(self, call: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+    async def _rows(self, call: Callable[[], _T]) -> _T:
+        return await self._on(self._shared.workers.rows, call)
 
-    async def _sleep(self, seconds: float) -> None:
-        """Or until somebody asks for something."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        self._wake.clear()
+    async def _on(self, threads: Executor, call: Callable[[], _T]) -> _T:
+        def alone() -> _T:
+            with self._one_call:  # the one before may still run, when its task was cancelled
+                return call()
 
-
-def to_wire(accounting: Accounting) -> records_pb2.Accounting:
-    return records_pb2.Accounting(
-        hits=accounting.hits,
-        delivered=accounting.delivered,
-        filtered=accounting.filtered,
-        sampled_out=accounting.sampled_out,
-        throttled=accounting.throttled,
-        expired=accounting.expired,
-        lost=accounting.lost,
-    )
+        return await asyncio.get_running_loop().run_in_executor(threads, alone)
 
 
 def _since(then_ns: int, now_ns: int) -> float:
     return (now_ns - then_ns) / 1e9
-
-
-_WIRE_STATES: Final = {
-    State.ADMITTED: gateway_pb2.STATE_ADMITTED,
-    State.ARMED: gateway_pb2.STATE_ARMED,
-    State.ENDED: gateway_pb2.STATE_ENDED,
-    State.FAILED: gateway_pb2.STATE_FAILED,
-}

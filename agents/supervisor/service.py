@@ -28,8 +28,11 @@ from agents.stages.binding import refuse_denied
 from agents.stages.forecast import MAX_DROPPED, MAX_TEMPLATE, forecast
 from agents.stages.functions import MAX_FUNCTIONS, FunctionLister, as_json
 from agents.stages.service import Prober
-from agents.supervisor.life import Ended, Life, Reports
+from agents.supervisor.life import Ended, Life, Reports, Shared
 from agents.supervisor.lifecycle import FOR_GOOD, EndReason, Event, after
+from agents.supervisor.loading import Loading
+from agents.supervisor.pulse import Pulse
+from agents.supervisor.workers import Workers
 from agents.uplink.model import QuestionRefused
 from language.errors import TemplateError
 from language.model import TargetSpec
@@ -37,6 +40,10 @@ from language.model import TargetSpec
 MAX_PROBES: Final = 64  # alive on one host: each has a ring of some MiB and a thread
 MAX_REMEMBERED: Final = 1000  # ended ones whose last status can be told again
 MAX_PATTERN: Final = 1024  # characters of a function pattern
+TOMBSTONE: Final = (
+    "tombstone: the agent died while it loaded this version, which is therefore not loaded again on this host; "
+    "change the tracepoint to try once more"
+)
 UNKNOWN: Final = "unknown"  # in a NACK for bytes that name no tracepoint
 
 _LOG: Final = logging.getLogger(__name__)
@@ -52,9 +59,14 @@ class Answers(Reports, Protocol):
 class Supervisor:
     """Everything that lives on this host. `run` must be running before the first message comes."""
 
-    def __init__(self, admission: Admission, prober: Prober, functions: FunctionLister, answers: Answers) -> None:
+    def __init__(
+        self, admission: Admission, prober: Prober, functions: FunctionLister, answers: Answers, loading: Loading
+    ) -> None:
         self._admission = admission
         self._prober = prober
+        self._loading = loading
+        self._workers = Workers()
+        self._shared = Shared(prober, answers, lambda: self._leased_until, loading, self._workers)
         self._functions = functions
         self._answers = answers
         self._lives: dict[str, Life] = {}
@@ -66,11 +78,19 @@ class Supervisor:
 
     async def run(self) -> None:
         """Until `stop`. A life that breaks in an unforeseen way takes the agent down: all probes vanish with it."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            await self._stopped.wait()
-            for life in self._lives.values():
-                life.pause()
+        pulse = Pulse(
+            lambda: [life for life in self._lives.values() if life.alive],
+            self._prober.source.changes,
+            self._workers.files,
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                await pulse.run(self._stopped, lambda: None)
+                for life in self._lives.values():
+                    life.pause()
+        finally:
+            self._workers.stop()
 
     def stop(self) -> None:
         """Detach everything and send what was captured; the tracepoints are not over and go on after a restart."""
@@ -92,6 +112,11 @@ class Supervisor:
         async with self._order:
             try:
                 spec = await asyncio.to_thread(self._admission.admit, envelope)
+                if self._stopped.is_set():
+                    return  # it goes on when the agent is back
+                if self._loading.died_with(spec.tracepoint_id, spec.version):
+                    self._bury(spec, nonce)
+                    return
                 await self._start_or_renew(spec)
             except AlreadyEnded as ended:
                 self._answers.acknowledge(ended.tracepoint_id, ended.version, nonce)
@@ -178,11 +203,24 @@ class Supervisor:
     def _start(self, spec: AdmittedSpec, deadline: int, before: Accounting | None) -> None:
         if self._group is None:
             raise RuntimeError("the supervisor does not run")
-        life = Life(spec, deadline, self._prober, self._answers, lambda: self._leased_until, before)
+        life = Life(spec, deadline, self._shared, before)
         self._lives.pop(spec.tracepoint_id, None)
         self._lives[spec.tracepoint_id] = life
         self._tasks[spec.tracepoint_id] = self._group.create_task(self._live(life))
         self._forget_oldest()
+
+    def _bury(self, spec: AdmittedSpec, nonce: str) -> None:
+        """It took the agent down while it was being loaded: heard, and not tried again."""
+        self._answers.acknowledge(spec.tracepoint_id, spec.version, nonce)
+        status = gateway_pb2.Status(
+            tracepoint_id=spec.tracepoint_id,
+            version=spec.version,
+            state=gateway_pb2.STATE_FAILED,
+            end_reason=EndReason.ERROR,
+            detail=TOMBSTONE,
+            event="agent.refuse",
+        )
+        self._answers.report(status)
 
     async def _taken_over(self, spec: AdmittedSpec, life: Life) -> Accounting:
         """End the earlier life quietly; its hits count on in the new one."""

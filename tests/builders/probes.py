@@ -92,6 +92,11 @@ class FakeArmed:
         taken, self.ring = self.ring[:limit], self.ring[limit:]
         return np.array(taken, dtype="<u8").view(np.uint8).reshape(len(taken), 8)
 
+    def waiting(self) -> int:
+        return len(self.ring)
+
+    room = 1000
+
     def counters(self) -> Mapping[Counter, int]:
         return {counter: self.tally[counter] for counter in Counter}
 
@@ -130,6 +135,7 @@ class FakeHost:
         self.resolve_problem: Exception | None = None
         self.arm_problem: ArmReason | None = None
         self.undecodable = False
+        self.changed = 0
 
     def pass_time(self, span: timedelta) -> None:
         self.boot += int(span.total_seconds() * 1e9)
@@ -137,9 +143,11 @@ class FakeHost:
     def start(self, pid: int, service: str = "shop", file: str = "shop") -> None:
         path = self.folder / file
         path.touch()
+        self.changed += 1
         self.running[pid] = Process(pid, 1, f"/srv/{file}", str(path), service, "")
 
     def stop(self, pid: int) -> None:
+        self.changed += 1
         del self.running[pid]
 
     @property
@@ -160,6 +168,9 @@ class FakeHost:
 
     def all(self) -> Iterable[Process]:
         return list(self.running.values())
+
+    def changes(self) -> int:
+        return self.changed
 
     def find(self, pid: int) -> Process | None:
         return self.running.get(pid)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -199,6 +201,39 @@ async def test_sigkill_leaves_nothing_and_the_program_goes_on(joined, gateway, p
     await joined.gone(5)
     before = len(program.out)
     await gateway.until(lambda: len(program.out) > before + 10)
+
+
+async def test_a_version_that_was_being_loaded_when_the_agent_died_is_not_loaded_again(gateway, program, tmp_path):
+    loading = tmp_path / "loading.json"
+    version = 0
+    found: dict[str, int] = {}
+    while not found:  # the window is some ms wide: once in a while it is over before the signal comes
+        version += 1
+        with agent(*join(gateway, tmp_path)) as process:
+            made = Joined(process, gateway)
+            await gateway.until(lambda: gateway.heard.hellos)
+            made.deploy(sums(), version=version)
+            await asyncio.to_thread(_kill_while_loading, process, loading)
+            found = json.loads(loading.read_text())
+        gateway.heard.hellos.clear()
+    assert found == {"tp_1": version}
+    gateway.heard.statuses.clear()
+    with agent(*join(gateway, tmp_path)) as process:
+        made = Joined(process, gateway)
+        await gateway.until(lambda: gateway_pb2.STATE_FAILED in gateway.heard.states("tp_1"))
+        assert gateway.heard.statuses[-1].detail.startswith("tombstone: ")
+        assert loaded_by(process.pid) == set()
+        made.deploy(sums(), version=version + 1)
+        await made.armed()
+
+
+def _kill_while_loading(process: Process, loading: Path) -> None:
+    ends = time.monotonic() + 20
+    while time.monotonic() < ends:
+        if loading.exists() and b"tp_1" in loading.read_bytes():
+            process.stop(signal.SIGKILL)
+            process.ended()
+            return
 
 
 async def test_sigterm_detaches_sends_the_rest_and_ends_no_tracepoint(joined, gateway):

@@ -16,7 +16,7 @@ def write_process(
 ) -> None:
     folder = root / str(pid)
     folder.mkdir(parents=True)
-    tail = " ".join(["S", *["0"] * 18, str(start), "0"])
+    tail = " ".join(["S", *["0"] * 18, str(start), *["0"] * 30])
     (folder / "stat").write_text(f"{pid} (na (me) ) {tail}\n")
     (folder / "exe").symlink_to(exe)
     (folder / "environ").write_bytes(env.replace(" ", "\0").encode())

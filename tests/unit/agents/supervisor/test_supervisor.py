@@ -20,7 +20,8 @@ from agents.binaries.model import FunctionSummary, Language, Unresolved, Unresol
 from agents.compiler.model import Counter
 from agents.masking.model import MaskedBatch
 from agents.runtime.model import ArmReason
-from agents.supervisor import life, service
+from agents.supervisor import life, pulse, service
+from agents.supervisor.loading import Loading
 from agents.supervisor.service import Supervisor
 from agents.uplink.model import BatchHead, QuestionRefused
 from language.model import LimitSpec
@@ -79,7 +80,8 @@ class Agent:
         keys = {key_id(KEY.public_key()): KEY.public_key()}
         seen = SeenVersions(host.folder / "seen.json")
         admission = Admission(Identity("acme", ME), keys, policy or HostPolicy(), seen)
-        self.supervisor = Supervisor(admission, host.prober(policy), self, self.gateway)
+        loading = Loading(host.folder / "loading.json")
+        self.supervisor = Supervisor(admission, host.prober(policy), self, self.gateway, loading)
         self.supervisor.leased(host.boot + int(LEASE.total_seconds() * 1e9))
 
     def functions(self, file: str, pattern: str | None, limit: int) -> tuple[FunctionSummary, ...]:
@@ -104,8 +106,9 @@ async def until(true: Callable[[], T]) -> T:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    for name in ("POLL_SECONDS", "IDLE_SECONDS"):
-        monkeypatch.setattr(life, name, 0.005)
+    for name in ("BUSY_SECONDS", "IDLE_SECONDS", "SCAN_SECONDS"):
+        monkeypatch.setattr(pulse, name, 0.005)
+    monkeypatch.setattr(life, "GATHER_SECONDS", 0.005)
 
 
 @pytest.fixture
@@ -170,6 +173,22 @@ async def test_an_unforeseen_error_fails_its_probe_and_no_other(agent, host):
     assert agent.gateway.statuses[-1].detail.startswith("internal: KeyError at ")
     assert "secret-value" not in agent.gateway.statuses[-1].detail
     assert agent.supervisor.running() == {"tp_1": 1}
+
+
+async def test_a_version_that_took_the_agent_down_is_not_loaded_again_until_it_changes(host):
+    (host.folder / "loading.json").write_text('{"tp_1": 1}')
+    agent = Agent(host)
+    task = asyncio.create_task(agent.supervisor.run())
+    await asyncio.sleep(0)
+    await agent.want(spec(template()))
+    assert agent.gateway.acks == [("tp_1", 1, "n1")]
+    assert agent.gateway.last_state == gateway_pb2.STATE_FAILED
+    assert agent.gateway.statuses[-1].detail.startswith("tombstone: ")
+    assert host.armed == []
+    await agent.want(spec(template({"nanos": "l.Nanos"}), version=2))
+    await agent.armed()
+    agent.supervisor.stop()
+    await task
 
 
 # --- ends ----------------------------------------------------------------------------------------------------------
@@ -271,8 +290,7 @@ async def test_the_end_of_a_named_process_ends_it(agent, host):
     assert agent.gateway.rows == [1]
 
 
-async def test_a_service_that_restarts_is_probed_again(agent, host, monkeypatch):
-    monkeypatch.setattr(life, "ADOPT_SECONDS", 1.0)
+async def test_a_service_that_restarts_is_probed_again(agent, host):
     await agent.want(spec(template()))
     await agent.armed()
     host.stop(10)
@@ -283,16 +301,14 @@ async def test_a_service_that_restarts_is_probed_again(agent, host, monkeypatch)
     assert agent.supervisor.running() == {"tp_1": 1}
 
 
-async def test_a_service_that_starts_later_is_waited_for(agent, host, monkeypatch):
-    monkeypatch.setattr(life, "ADOPT_SECONDS", 0.01)
+async def test_a_service_that_starts_later_is_waited_for(agent, host):
     await agent.want(spec(template(), service="later"))
     await until(lambda: any("not_found" in status.detail for status in agent.gateway.statuses))
     host.start(12, service="later")
     await agent.armed()
 
 
-async def test_waiting_for_a_service_ends_with_the_time_to_live(agent, host, monkeypatch):
-    monkeypatch.setattr(life, "ADOPT_SECONDS", 0.01)
+async def test_waiting_for_a_service_ends_with_the_time_to_live(agent, host):
     await agent.want(spec(template(), service="never", ttl=timedelta(seconds=10)))
     await until(agent.supervisor.running)
     host.pass_time(timedelta(seconds=10))
