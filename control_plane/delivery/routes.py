@@ -130,7 +130,7 @@ async def revoke_agent(grant: Granted, fleet: FleetService, agent: str) -> None:
     await fleet.revoke(grant, AgentId(agent))
 
 
-@router.get("/v1/tenants/{tenant}/functions")
+@router.get("/v1/tenants/{tenant}/functions", responses={409: {"description": "No agent is connected"}})
 @requires(Permission.FUNCTIONS_READ)
 async def list_functions(
     grant: Granted,

@@ -23,7 +23,7 @@ from control_plane.delivery.tables import AgentRow
 from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditTrail, Outcome
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.database import Database
-from control_plane.foundation.errors import DependencyUnavailable, Invalid, NotFound, TooMany
+from control_plane.foundation.errors import Conflict, DependencyUnavailable, Invalid, NotFound, TooMany
 from control_plane.foundation.identifiers import AgentId, TenantId
 from control_plane.policy.model import Grant
 
@@ -115,13 +115,13 @@ class Fleet:
     async def functions(self, grant: Grant, service: str, pattern: str = "", limit: int = 200) -> FoundFunctions:
         """Ask the connected agents of the tenant.
 
-        Raises DependencyUnavailable when none is connected, NotFound when none could answer, Invalid.
+        Raises Conflict when none is connected, NotFound when none could answer, Invalid.
         """
         if not 1 <= limit <= MAX_FUNCTIONS:
             raise Invalid(f"limit is {limit}: ask for 1 to {MAX_FUNCTIONS} functions")
         lines = self._switchboard.lines(grant.resource.tenant)[:MAX_ASKED]
         if not lines:
-            raise DependencyUnavailable(
+            raise Conflict(
                 "no agent of this tenant is connected: start one with `probegate-agent run`", code="no_agents"
             )
         answers = await asyncio.gather(*(_ask(line, service, pattern, limit) for line in lines))

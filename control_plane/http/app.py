@@ -22,6 +22,7 @@ def create_app(provision: Provision, routers: Iterable[APIRouter], *, https: boo
         redoc_url=None,
         openapi_url=None,  # served by `health`, where it declares what it asks like every route
         redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
     )
     app.state.provision = provision
     for router in (health.router, *routers):

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from control_plane.foundation.openness import Public
 from control_plane.http.problems import MEDIA_TYPE
@@ -41,6 +41,12 @@ _PROBLEM: Final[dict[str, Any]] = {
 
 def install(app: FastAPI) -> None:
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def operation_id(route: APIRoute) -> str:
+    """By method and address, so that renaming a function changes no generated client."""
+    words = [f"by_{part[1:-1]}" if part.startswith("{") else part for part in route.path_format.split("/") if part]
+    return re.sub(r"\W+", "_", "_".join([*sorted(route.methods or ()), *words])).lower()
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
@@ -75,14 +81,13 @@ def _complete(path: str, method: str, operation: dict[str, Any], asking: object)
         del operation["parameters"]
     responses = operation.setdefault("responses", {})
     responses.pop("422", None)  # FastAPI's own shape of it; ours are problems
-    for status in sorted(_problems(path, method, operation, asking)):
-        responses.setdefault(
-            str(status.value),
-            {
-                "description": f"{status.phrase}, as a problem (RFC 9457)",
-                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-            },
-        )
+    own = frozenset(
+        HTTPStatus(int(code)) for code in responses if code.startswith("4") and not responses[code].get("content")
+    )
+    for status in sorted(_problems(path, method, operation, asking) | own):
+        told = responses.setdefault(str(status.value), {})
+        told.setdefault("description", f"{status.phrase}, as a problem (RFC 9457)")
+        told.setdefault("content", {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}})
     if isinstance(asking, Requires):
         operation["x-permission"] = asking.permission.value
     if not isinstance(asking, Public):

@@ -95,12 +95,12 @@ class MaskingService:
             script = front_end.load(source)
         except TemplateError as error:
             raise InvalidTemplate(str(error)) from error
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             rulesets = (self._platform, await rule_set(session, grant.resource.tenant))
         return tuple(_preview(deployment.template, rulesets) for deployment in script.templates)
 
     async def rules(self, grant: Grant) -> tuple[TenantRule, ...]:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             return await tenant_rules(session, grant.resource.tenant)
 
     async def put(
@@ -142,7 +142,7 @@ class MaskingService:
             await self._log(session, grant, f"masking/{name}", {"before": json.loads(row.document), "after": None})
 
     async def strict(self, grant: Grant) -> bool:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(grant.resource.tenant) as session:
             return await is_strict(session, grant.resource.tenant)
 
     async def set_strict(self, grant: Grant, *, strict: bool) -> None:

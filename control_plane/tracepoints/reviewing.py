@@ -80,7 +80,7 @@ class Reviewing:
     async def page(self, grant: Grant, name: str, version: int, service: str = "") -> ReviewPage:
         """As masking, members and agents are now. `service` names where to look. Raises NotFound, Conflict."""
         tenant = grant.resource.tenant
-        async with self._database.transaction() as session:
+        async with self._database.transaction(tenant) as session:
             template = version_of(await version_row(session, tenant, name, version), ()).template
             rules = {rule.column: rule for rule in await self._masks.bound(session, tenant, template)}
             members = (

@@ -29,6 +29,26 @@ router = APIRouter(tags=["embedded issuer"])
 Issuer = Annotated[EmbeddedIssuer, Depends(provided(EmbeddedIssuer))]
 _LOGIN: Final = "this is where somebody becomes known"
 _PUBLISHED: Final = "OpenID Connect Discovery: who verifies tokens must be able to read it"
+# RFC 6749, sections 4 and 5.2: forms in, JSON out, errors in their own shape.
+_FORM_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}},
+    }
+}
+_OAUTH_ERROR: Final[dict[str, Any]] = {
+    "description": "Refused (RFC 6749, 5.2)",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error"],
+                "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},
+            }
+        }
+    },
+}
+_OAUTH: Final[dict[int | str, dict[str, Any]]] = {400: _OAUTH_ERROR, 401: _OAUTH_ERROR}
 _WRONG: Final = "Name and password do not belong together."
 _EXPIRED: Final = "The form has expired; fill it in again."
 _UNKNOWN_CODE: Final = "No device waits with this code: it may have expired. Look at the terminal again."
@@ -81,7 +101,7 @@ async def icon() -> Response:
     return Response(_pages.get_template("icon.svg").render(), media_type="image/svg+xml")
 
 
-@router.get("/oauth/authorize")
+@router.get("/oauth/authorize", include_in_schema=False)
 @public(_LOGIN)
 async def authorize_page(request: Request, issuer: Issuer) -> Response:
     """Check the request before anything is typed; a client or redirect address that is not known gets no redirect."""
@@ -93,7 +113,7 @@ async def authorize_page(request: Request, issuer: Issuer) -> Response:
     return _form(request, issuer, "login.html", client=asked.payload.client_id, asked=asked.payload.data)
 
 
-@router.post("/oauth/authorize")
+@router.post("/oauth/authorize", include_in_schema=False)
 @public(_LOGIN)
 async def authorize(request: Request, issuer: Issuer) -> Response:
     form = await request.form()
@@ -118,14 +138,14 @@ async def authorize(request: Request, issuer: Issuer) -> Response:
     return answer
 
 
-@router.post("/oauth/token")
+@router.post("/oauth/token", responses=_OAUTH, openapi_extra=_FORM_BODY)
 @public(_LOGIN)
 async def token(request: Request, issuer: Issuer) -> Response:
     answer: Response = await issuer.server.run("create_token_response", await read_request(request, issuer.url))
     return answer
 
 
-@router.post("/oauth/device_authorization")
+@router.post("/oauth/device_authorization", responses=_OAUTH, openapi_extra=_FORM_BODY)
 @public(_LOGIN)
 async def device_authorization(request: Request, issuer: Issuer) -> Response:
     asked: FormRequest = await read_request(request, issuer.url)
@@ -133,7 +153,7 @@ async def device_authorization(request: Request, issuer: Issuer) -> Response:
     return answer
 
 
-@router.get("/oauth/device")
+@router.get("/oauth/device", include_in_schema=False)
 @public(_LOGIN)
 async def device_page(request: Request, issuer: Issuer, user_code: str = "") -> Response:
     """The code from the address is filled in, never acted on: a person compares it with the terminal."""
@@ -141,7 +161,7 @@ async def device_page(request: Request, issuer: Issuer, user_code: str = "") -> 
     return _form(request, issuer, "device.html", code=code)
 
 
-@router.post("/oauth/device")
+@router.post("/oauth/device", include_in_schema=False)
 @public(_LOGIN)
 async def device(request: Request, issuer: Issuer) -> Response:
     form = await request.form()
