@@ -10,6 +10,7 @@ import pytest
 
 from control_plane.foundation.database import Database
 from tests.builders.database import postgresql_database, postgresql_server, sqlite_database
+from tests.builders.tenant_filter import watched_filters
 
 
 def _no_bpf() -> str | None:
@@ -57,10 +58,11 @@ def postgresql() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    """Both databases, real and empty: what is claimed of one holds on the other."""
-    if request.param == "sqlite":
-        async with sqlite_database(tmp_path) as opened:
+    """Both databases, real and empty: what is claimed of one holds on the other, and every query names its tenant."""
+    with watched_filters():
+        if request.param == "sqlite":
+            async with sqlite_database(tmp_path) as opened:
+                yield opened
+            return
+        async with postgresql_database(request.getfixturevalue("postgresql")) as opened:
             yield opened
-        return
-    async with postgresql_database(request.getfixturevalue("postgresql")) as opened:
-        yield opened

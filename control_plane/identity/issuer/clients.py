@@ -77,8 +77,10 @@ class Clients:
     async def find(self, client_id: str) -> Client | None:
         if client_id in self._fixed:
             return self._fixed[client_id]
-        async with self._database.transaction(TenantId(client_id.partition(".")[0])) as session:
-            row = await session.scalar(select(ServiceAccountRow).where(ServiceAccountRow.client_id == client_id))
+        tenant = TenantId(client_id.partition(".")[0])
+        wanted = (ServiceAccountRow.tenant == tenant, ServiceAccountRow.client_id == client_id)
+        async with self._database.transaction(tenant) as session:
+            row = await session.scalar(select(ServiceAccountRow).where(*wanted))
         if row is None or row.disabled:
             return None
         return Client(row.client_id, (CLIENT_CREDENTIALS,), secret_hash=row.secret_hash)

@@ -17,7 +17,7 @@ from control_plane.audit.service import AuditLog
 from control_plane.audit.tables import AuditCheckpointRow, AuditEntryRow, AuditNodeRow, AuditTreeRow
 from control_plane.foundation.audit_trail import AuditAction, AuditEvent, Outcome
 from control_plane.foundation.clock import ManualClock
-from control_plane.foundation.database import Database
+from control_plane.foundation.database import Database, EveryTenant
 from control_plane.foundation.errors import AuditUnavailable
 from control_plane.foundation.identifiers import TenantId
 
@@ -52,7 +52,7 @@ async def test_entries_of_a_tenant_are_numbered_from_zero_without_a_gap(database
 
 async def test_an_entry_holds_what_happened_as_canonical_json(database: Database, log: AuditLog) -> None:
     await append(database, log, ACME, event(version=3, note="é", nested={"b": [1, True, None], "a": "x"}))
-    async with database.transaction(ACME) as session:
+    async with database.transaction(EveryTenant("a test looks")) as session:
         row = (await session.scalars(select(AuditEntryRow))).one()
     assert row.leaf == merkle.leaf_hash(row.entry)
     assert json.loads(row.entry) == {
@@ -80,7 +80,7 @@ async def test_a_change_that_fails_leaves_no_entry(database: Database, log: Audi
 
 async def test_writers_at_the_same_time_are_put_in_order(database: Database, log: AuditLog) -> None:
     await asyncio.gather(*(append(database, log, ACME, event(f"r/{n}"), event(f"r/{n}")) for n in range(10)))
-    async with database.transaction(ACME) as session:
+    async with database.transaction(EveryTenant("a test looks")) as session:
         rows = (await session.scalars(select(AuditEntryRow).order_by(AuditEntryRow.number))).all()
         tree = (await session.scalars(select(AuditTreeRow))).one()
     assert [row.number for row in rows] == list(range(20))
@@ -106,7 +106,7 @@ async def test_what_is_written_cannot_be_deleted(database: Database, log: AuditL
     await append(database, log, ACME, event(), event())
     await log.checkpoint_all()
     with pytest.raises(DBAPIError, match="append-only" if database.is_sqlite else "permission denied"):
-        async with database.transaction(ACME) as session:
+        async with database.transaction(EveryTenant("a test looks")) as session:
             await session.execute(delete(row))
     with pytest.raises(DBAPIError, match="append-only"):
         async with database.owner() as connection:
@@ -128,7 +128,7 @@ async def test_what_is_written_cannot_be_changed(database: Database, log: AuditL
     await append(database, log, ACME, event(), event())
     await log.checkpoint_all()
     with pytest.raises(DBAPIError, match=r"append-only|permission denied"):
-        async with database.transaction(ACME) as session:
+        async with database.transaction(EveryTenant("a test looks")) as session:
             await session.execute(change)  # type: ignore[call-overload]
     with pytest.raises(DBAPIError, match="append-only"):
         async with database.owner() as connection:
@@ -139,14 +139,14 @@ async def test_an_entry_cannot_be_replaced_in_place(database: Database, log: Aud
     await append(database, log, ACME, event())
     into = "INSERT OR REPLACE INTO" if database.is_sqlite else "INSERT INTO"
     with pytest.raises(DBAPIError, match="append-only" if database.is_sqlite else "duplicate key"):
-        async with database.transaction(ACME) as session:
+        async with database.transaction(EveryTenant("a test looks")) as session:
             await session.execute(text(f"{into} audit_entries SELECT * FROM audit_entries"))
 
 
 async def test_a_checkpoint_signs_the_log_as_it_is(database: Database, log: AuditLog, clock: ManualClock) -> None:
     await append(database, log, ACME, event(), event(), event())
     clock.advance(timedelta(seconds=5))
-    async with database.transaction(ACME) as session:
+    async with database.transaction(EveryTenant("a test looks")) as session:
         note = await log.checkpoint(session, ACME)
         leaves = (await session.scalars(select(AuditEntryRow.leaf).order_by(AuditEntryRow.number))).all()
     point = open_checkpoint(note, log.public_key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 import pytest
@@ -23,15 +22,8 @@ from control_plane.foundation.database import Database
 from control_plane.foundation.identifiers import TenantId
 from control_plane.foundation.provision import Provision
 from tests.builders.asking_app import asking
-from tests.builders.database import sqlite_database
 
 ACME = TenantId("acme")
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with sqlite_database(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

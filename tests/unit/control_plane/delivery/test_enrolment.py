@@ -23,6 +23,7 @@ from control_plane.audit.tables import AuditEntryRow
 from control_plane.delivery.pki import load_or_create
 from control_plane.delivery.tables import AgentRow, JoinTokenRow
 from control_plane.foundation.clock import SystemClock
+from control_plane.foundation.database import Database, EveryTenant
 from control_plane.foundation.errors import Invalid
 from control_plane.policy.model import Permission
 from tests.builders import principals
@@ -31,8 +32,8 @@ from tests.builders.spec_store import FakeSpecStore
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(tmp_path, FakeSpecStore(SystemClock())) as running:
+async def gateway(database: Database, tmp_path: Path) -> AsyncIterator[RunningGateway]:
+    async with running_gateway(tmp_path, FakeSpecStore(SystemClock()), database=database) as running:
         yield running
 
 
@@ -62,7 +63,7 @@ async def test_a_token_makes_one_host_an_agent_of_its_tenant(gateway: RunningGat
     assert leaf.not_valid_after_utc - leaf.not_valid_before_utc <= timedelta(hours=24, minutes=5)
     leaf.verify_directly_issued_by(ca)
     assert agent.tenant == "acme"
-    async with gateway.database.transaction("acme") as session:
+    async with gateway.database.transaction(EveryTenant("a test looks")) as session:
         row = (await session.scalars(select(AgentRow))).one()
     assert (row.tenant, row.agent_id, row.hostname) == ("acme", agent.agent_id, "web-1")
 
@@ -87,7 +88,7 @@ async def test_the_answer_pins_the_spec_keys_and_the_ca(gateway: RunningGateway)
 
 async def test_a_token_is_kept_as_a_hash_only(gateway: RunningGateway) -> None:
     token = JoinToken.parse(await gateway.token())
-    async with gateway.database.transaction("acme") as session:
+    async with gateway.database.transaction(EveryTenant("a test looks")) as session:
         row = (await session.scalars(select(JoinTokenRow))).one()
     assert token.secret not in str(vars(row))
     assert token.ca_sha256 == gateway.authority.sha256

@@ -19,7 +19,7 @@ from control_plane.delivery.pki import load_or_create
 from control_plane.delivery.ports import RetractReason
 from control_plane.delivery.redis_store import RedisStore
 from control_plane.foundation.clock import ManualClock, SystemClock
-from control_plane.foundation.database import NO_TENANT, EveryTenant
+from control_plane.foundation.database import NO_TENANT, Database, EveryTenant
 from control_plane.foundation.errors import AuditUnavailable, DependencyUnavailable, NotFound
 from control_plane.foundation.identifiers import AgentId, TenantId
 from control_plane.policy.model import Permission
@@ -50,8 +50,8 @@ async def store(server: RedisServer) -> AsyncIterator[RedisStore]:
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path, store: RedisStore) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(tmp_path, store, lease=LEASE) as running:
+async def gateway(database: Database, tmp_path: Path, store: RedisStore) -> AsyncIterator[RunningGateway]:
+    async with running_gateway(tmp_path, store, lease=LEASE, database=database) as running:
         yield running
 
 
@@ -276,6 +276,7 @@ async def test_without_redis_no_lease_is_renewed(gateway: RunningGateway, server
         assert (await stream.receive("lease", 5)).lease.nonce == 2
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_without_the_database_no_lease_is_renewed(gateway: RunningGateway) -> None:
     agent = await gateway.agent()
     async with agent.sync() as stream:

@@ -15,6 +15,7 @@ from control_plane.delivery import routes
 from control_plane.delivery.enrolment import Enrolment
 from control_plane.delivery.service import Fleet
 from control_plane.foundation.clock import SystemClock
+from control_plane.foundation.database import Database
 from control_plane.foundation.provision import Provision
 from tests.builders.asking_app import asking
 from tests.builders.gateway import HandAgent, RunningGateway, running_gateway
@@ -22,8 +23,8 @@ from tests.builders.spec_store import FakeSpecStore
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(tmp_path, FakeSpecStore(SystemClock())) as running:
+async def gateway(database: Database, tmp_path: Path) -> AsyncIterator[RunningGateway]:
+    async with running_gateway(tmp_path, FakeSpecStore(SystemClock()), database=database) as running:
         yield running
 
 

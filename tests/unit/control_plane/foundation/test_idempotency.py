@@ -8,7 +8,6 @@ from pydantic import BaseModel
 from control_plane.foundation.clock import ManualClock
 from control_plane.foundation.errors import Conflict, Invalid
 from control_plane.foundation.idempotency import KEPT, STUCK, Idempotency
-from tests.builders.database import sqlite_database
 
 
 class Question(BaseModel):
@@ -20,22 +19,21 @@ class Answer(BaseModel):
 
 
 @pytest.fixture
-async def asked(tmp_path):
+async def asked(database):
     clock = ManualClock(datetime(2026, 11, 24, 12, tzinfo=UTC))
-    async with sqlite_database(tmp_path) as database:
-        once, done = Idempotency(database, clock), []
+    once, done = Idempotency(database, clock), []
 
-        async def ask(key="key-0001", text="a", who="alice", fails=None):
-            async def work():
-                if fails is not None:
-                    raise fails
-                done.append(text)
-                return Answer(number=len(done))
+    async def ask(key="key-0001", text="a", who="alice", fails=None):
+        async def work():
+            if fails is not None:
+                raise fails
+            done.append(text)
+            return Answer(number=len(done))
 
-            return (await once.once("acme", who, key, Question(text=text), Answer, work)).number
+        return (await once.once("acme", who, key, Question(text=text), Answer, work)).number
 
-        ask.clock, ask.once = clock, once
-        yield ask
+    ask.clock, ask.once = clock, once
+    yield ask
 
 
 async def test_a_retry_gets_the_first_answer_and_does_nothing(asked) -> None:

@@ -15,7 +15,6 @@ from control_plane.identity.sessions import SESSION_LIFE, Sessions
 from control_plane.identity.token_verifier import IssuerPolicy, TokenVerifier
 from tests.builders import issuer
 from tests.builders.audit_trail import BreakableTrail, actions, entries
-from tests.builders.database import sqlite_database
 
 KEY = issuer.key()
 
@@ -23,12 +22,6 @@ KEY = issuer.key()
 class Keys:
     async def keys(self, key_id):
         return KeySet.import_key_set(issuer.public_set(KEY))
-
-
-@pytest.fixture
-async def database(tmp_path):
-    async with sqlite_database(tmp_path) as database:
-        yield database
 
 
 @pytest.fixture

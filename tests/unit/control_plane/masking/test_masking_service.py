@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from control_plane.foundation.audit_trail import AuditAction
 from control_plane.foundation.clock import ManualClock
+from control_plane.foundation.database import EveryTenant
 from control_plane.foundation.errors import AuditUnavailable, Conflict, DependencyUnavailable, Invalid, NotFound, Stale
 from control_plane.foundation.provision import Provision
 from control_plane.http import problems
@@ -27,7 +28,6 @@ from control_plane.templates.service import TemplateService
 from language.masking import Action
 from language.masking_rules import load_rules
 from tests.builders.audit_trail import BreakableTrail, entries
-from tests.builders.database import sqlite_database
 from tests.builders.principals import grant
 from tests.builders.reviews import review
 from tests.builders.templates import SUM_YAML
@@ -36,12 +36,6 @@ PACK = load_rules((Path(__file__).parents[4] / "policies/masking/platform.yaml")
 WRITE = grant(Permission.MASKING_WRITE, by="carol")
 READ = grant(Permission.MASKING_READ)
 CURRENCY = {"path": "l.CurrencyCode", "action": "token"}
-
-
-@pytest.fixture
-async def database(tmp_path):
-    async with sqlite_database(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -84,7 +78,7 @@ async def test_every_column_of_a_plan_has_its_rule(database, trail, clock, servi
 
 async def test_a_key_is_made_only_for_a_plan_that_hashes_and_goes_only_to_that_column(database, trail, clock, service):
     await plan_of(database, trail, clock, service)
-    async with database.transaction("acme") as session:
+    async with database.transaction(EveryTenant("a test looks")) as session:
         assert (await session.scalars(select(MaskingKeyRow))).all() == []
     await service.put(WRITE, "currency", CURRENCY)
     first = {rule.column: rule for rule in (await plan_of(database, trail, clock, service)).rules}

@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +18,6 @@ from control_plane.policy.model import Permission, Resource
 from control_plane.policy.roles import read_roles
 from control_plane.policy.service import PolicyService
 from tests.builders.audit_trail import BreakableTrail
-from tests.builders.database import sqlite_database
 from tests.builders.principals import ISSUER, principal
 
 ACME = TenantId("acme")
@@ -41,12 +39,11 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(database: Database) -> AsyncIterator[World]:
     clock = ManualClock(datetime(2026, 11, 24, 12, tzinfo=UTC))
-    async with sqlite_database(tmp_path) as database:
-        trail = BreakableTrail(database, clock)
-        book = read_roles()
-        membership = MembershipService(database, trail, book, clock, ISSUER)
-        await membership.unsafe_create_tenant("acme", "", "alice")
-        changes = PolicyChanges(database, trail, book, clock, LoggedDecisions())
-        yield World(database, trail, PolicyService(database, trail, book, clock), membership, changes)
+    trail = BreakableTrail(database, clock)
+    book = read_roles()
+    membership = MembershipService(database, trail, book, clock, ISSUER)
+    await membership.unsafe_create_tenant("acme", "", "alice")
+    changes = PolicyChanges(database, trail, book, clock, LoggedDecisions())
+    yield World(database, trail, PolicyService(database, trail, book, clock), membership, changes)

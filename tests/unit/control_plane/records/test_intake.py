@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 from wire.v1 import records_pb2
 
+from control_plane.foundation.database import EveryTenant
 from control_plane.policy.model import Permission
 from control_plane.records import intake as intake_module
 from control_plane.records.model import TracepointFacts
@@ -120,7 +121,7 @@ async def test_the_oldest_rows_make_room(intake, records, monkeypatch):
 
 async def test_positions_follow_one_another_when_many_store_at_once(intake, database):
     await asyncio.gather(*(intake.store("acme", f"ag_{1 + n % 2}", wire_batch(1 + n // 2, [n])) for n in range(12)))
-    async with database.transaction("acme") as session:
+    async with database.transaction(EveryTenant("a test looks")) as session:
         positions = (await session.scalars(select(RecordBatchRow.position).order_by(RecordBatchRow.position))).all()
     assert list(positions) == list(range(1, 13))
 

@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from control_plane.foundation.audit_trail import AuditAction
 from control_plane.foundation.clock import ManualClock
-from control_plane.foundation.database import Database
+from control_plane.foundation.database import Database, EveryTenant
 from control_plane.foundation.errors import (
     AuditUnavailable,
     Conflict,
@@ -217,7 +217,7 @@ async def test_bytes_that_changed_after_approval_are_refused(
     version = await approved(service, await submitted(service))
     bytes_ = canonical.to_bytes(version.template)
     tampered = bytes_.replace(b'"l.CurrencyCode"', b'"l.CardNumber"') if valid else b"{}"
-    async with database.transaction(TenantId("acme")) as session:
+    async with database.transaction(EveryTenant("a test looks")) as session:
         await session.execute(update(TemplateVersionRow).values(canonical=tampered))
     with pytest.raises(Conflict, match="changed after approval") as refused:
         await proof(database, service)
@@ -227,7 +227,7 @@ async def test_bytes_that_changed_after_approval_are_refused(
 async def test_bytes_and_digest_changed_together_are_refused_too(service: TemplateService, database: Database) -> None:
     version = await approved(service, await submitted(service))
     tampered = canonical.to_bytes(version.template).replace(b'"l.CurrencyCode"', b'"l.CardNumber"')
-    async with database.transaction(TenantId("acme")) as session:
+    async with database.transaction(EveryTenant("a test looks")) as session:
         await session.execute(update(TemplateVersionRow).values(canonical=tampered, digest=canonical.digest(tampered)))
     with pytest.raises(Conflict, match="0 of 1 approvals"):
         await proof(database, service)
@@ -260,7 +260,7 @@ async def test_without_the_log_nothing_is_approved(
     trail.broken.add(AuditAction.TEMPLATE_APPROVE)
     with pytest.raises(AuditUnavailable):
         await approved(service, version)
-    async with database.transaction(TenantId("acme")) as session:
+    async with database.transaction(EveryTenant("a test looks")) as session:
         assert await session.scalar(select(TemplateVersionRow.state)) == State.IN_REVIEW
 
 

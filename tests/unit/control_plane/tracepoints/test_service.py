@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from control_plane.foundation.audit_trail import AuditAction
+from control_plane.foundation.database import EveryTenant
 from control_plane.foundation.errors import (
     AuditUnavailable,
     Conflict,
@@ -129,7 +130,7 @@ async def test_nobody_to_run_it_is_said_with_what_to_do(world) -> None:
 
 
 async def _stored(world) -> int:
-    async with world.database.transaction("acme") as session:
+    async with world.database.transaction(EveryTenant("a test looks")) as session:
         return await session.scalar(select(func.count()).select_from(TracepointRow)) or 0
 
 
@@ -212,7 +213,7 @@ async def test_a_table_is_versioned_by_its_columns(world) -> None:
         SUM_YAML.replace("      units: l.Units", "      amount: l.Units").replace("{units:", "{amount:")
     )
     assert (await world.request(name="third")).table_version == 2
-    async with world.database.transaction("acme") as session:
+    async with world.database.transaction(EveryTenant("a test looks")) as session:
         versions = (await session.scalars(select(TableVersionRow).order_by(TableVersionRow.version))).all()
     assert [version.columns[0] for version in versions] == ["units", "amount"]
 
@@ -276,7 +277,7 @@ async def test_another_tenants_tracepoint_is_not_there(world) -> None:
 async def test_the_envelope_is_not_readable_in_the_database(world) -> None:
     await world.approved()
     await world.request()
-    async with world.database.transaction("acme") as session:
+    async with world.database.transaction(EveryTenant("a test looks")) as session:
         stored = await session.scalar(select(TracepointRow.envelope))
     assert b"payload" not in stored
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
+from control_plane.foundation.database import EveryTenant
 from control_plane.foundation.identifiers import TenantId
 from control_plane.tracepoints.lifecycle import State
 from control_plane.tracepoints.tables import TracepointRow
@@ -70,7 +71,7 @@ async def test_what_redis_lost_is_published_again(world) -> None:
 async def test_an_envelope_that_was_changed_in_the_database_stays_away(world) -> None:
     await world.approved()
     await world.request()
-    async with world.database.transaction(TenantId("acme")) as session:
+    async with world.database.transaction(EveryTenant("a test looks")) as session:
         await session.execute(update(TracepointRow).values(envelope=b"x" * 64))
     world.store.forget()
     assert await world.upkeep.republish() == 0

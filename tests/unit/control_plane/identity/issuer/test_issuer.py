@@ -22,7 +22,6 @@ from control_plane.identity.issuer.embedded import EmbeddedIssuer
 from control_plane.identity.issuer.store import DEVICE_LIFE, REFRESH_LIFE
 from control_plane.identity.issuer.users import FAILURES, WINDOW
 from control_plane.identity.token_verifier import TokenVerifier
-from tests.builders.database import sqlite_database
 from tests.builders.sign_in import query_of
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # the cost is argon2's own business
@@ -76,16 +75,15 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path, clock):
-    async with sqlite_database(tmp_path) as database:
-        issuer = EmbeddedIssuer(URL, tmp_path / "keys", database, clock, QUICK)
-        await issuer.users.add("alice", PASSWORD, "Alice")
-        app = FastAPI()
-        app.state.provision = Provision()
-        app.state.provision.add(EmbeddedIssuer, issuer)
-        app.include_router(routes.router)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as browser:
-            yield World(issuer, browser, clock)
+async def world(database, tmp_path, clock):
+    issuer = EmbeddedIssuer(URL, tmp_path / "keys", database, clock, QUICK)
+    await issuer.users.add("alice", PASSWORD, "Alice")
+    app = FastAPI()
+    app.state.provision = Provision()
+    app.state.provision.add(EmbeddedIssuer, issuer)
+    app.include_router(routes.router)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as browser:
+        yield World(issuer, browser, clock)
 
 
 def error_of(answer):
