@@ -23,7 +23,9 @@ class Command(IntEnum):
     MAP_GET_NEXT_KEY = 4
     PROG_LOAD = 5
     PROG_GET_NEXT_ID = 11
+    MAP_GET_NEXT_ID = 12
     PROG_GET_FD_BY_ID = 13
+    MAP_GET_FD_BY_ID = 14
     OBJ_GET_INFO_BY_FD = 15
     MAP_LOOKUP_BATCH = 24
     LINK_CREATE = 28
@@ -180,6 +182,20 @@ class ProgInfo(ctypes.Structure):
         ("run_cnt", ctypes.c_uint64),
         ("recursion_misses", ctypes.c_uint64),
         ("verified_insns", ctypes.c_uint32),
+    )
+
+
+class MapInfo(ctypes.Structure):
+    """The beginning of `struct bpf_map_info`, which is all that is asked for."""
+
+    _fields_ = (
+        ("type", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("key_size", ctypes.c_uint32),
+        ("value_size", ctypes.c_uint32),
+        ("max_entries", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+        ("name", ctypes.c_char * NAME_SIZE),
     )
 
 

@@ -30,6 +30,7 @@ from agents.runtime.bpf_abi import (
     MapCreate,
     MapElement,
     MapFlag,
+    MapInfo,
     ProgInfo,
     ProgLoad,
 )
@@ -276,6 +277,12 @@ def fd_by_id(command: Command, identifier: int) -> int | None:
 def prog_info(prog_fd: int) -> ProgInfo:
     info = ProgInfo()
     _fill(prog_fd, info)
+    return info
+
+
+def map_info(map_fd: int) -> MapInfo:
+    info = MapInfo()
+    _fill(map_fd, info)
     return info
 
 

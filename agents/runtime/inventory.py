@@ -1,7 +1,7 @@
 """What the kernel itself says is loaded: the proof that a probe is there, or gone.
 
-Enters: nothing; the kernel's own lists of program and link ids are walked. Leaves: programs and links that carry our
-name prefix. Used by tests, by `doctor` and by whoever must show that nothing was left behind.
+Enters: nothing; the kernel's own lists of program and link ids are walked. Leaves: programs, maps and links that carry
+our name prefix. Used by tests, by `doctor` and by whoever must show that nothing was left behind.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ def programs() -> tuple[KernelProgram, ...]:
         for info in infos
         if info.name.startswith(NAME_PREFIX.encode())
     )
+
+
+def maps() -> frozenset[int]:
+    """Ids of maps of ours, of every agent on this host."""
+    infos = (bpf_syscall.map_info(fd) for fd in _open_all(Command.MAP_GET_NEXT_ID, Command.MAP_GET_FD_BY_ID))
+    return frozenset(int(info.id) for info in infos if info.name.startswith(NAME_PREFIX.encode()))
 
 
 def links(program_ids: Iterable[int]) -> tuple[KernelLink, ...]:

@@ -71,13 +71,23 @@ class Process:
 
 
 def loaded_by(pid: int) -> set[int]:
-    """Ids of the BPF programs that a process holds: the kernel says so beside each of its descriptors."""
-    found = set()
+    """Ids of the BPF programs that a process holds."""
+    return {int(fields["prog_id"]) for fields in _descriptors(pid) if "prog_id" in fields and "prog_tag" in fields}
+
+
+def maps_of(pid: int) -> set[int]:
+    """Ids of the BPF maps that a process holds."""
+    return {int(fields["map_id"]) for fields in _descriptors(pid) if "map_id" in fields}
+
+
+def _descriptors(pid: int) -> Iterator[dict[str, str]]:
+    """What the kernel says beside each descriptor of a process."""
     for each in Path(f"/proc/{pid}/fdinfo").iterdir():
-        fields = dict(line.split(":", 1) for line in each.read_text().splitlines() if ":" in line)
-        if "prog_id" in fields and "prog_tag" in fields:
-            found.add(int(fields["prog_id"]))
-    return found
+        try:
+            text = each.read_text()
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        yield dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
 @contextmanager
