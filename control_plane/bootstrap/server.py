@@ -29,6 +29,7 @@ from control_plane.delivery.session import Exchange
 from control_plane.delivery.switchboard import Switchboard
 from control_plane.foundation.idempotency import Idempotency
 from control_plane.http.app import create_app
+from control_plane.http.operations import check_operations, read_operations
 from control_plane.identity.issuer import routes as issuer_routes
 from control_plane.masking import routes as masking_routes
 from control_plane.masking.bound import PackMasks
@@ -136,6 +137,7 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
         work.append(("reviews", lambda: keep_lapsing(core.provision.get(TemplateService))))
 
         app = create_app(core.provision, _routers(settings), https=settings.https)
+        check_operations(app, read_operations())
         yield Server(settings, app, grpc, tuple(work))
 
 
