@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from client.cli import audit, governance, locks, policy, records, run, session, templates, tracepoints
+from client.cli import audit, governance, locks, members, policy, records, run, session, templates, tracepoints
 from client.cli.context import Invocation, ends_with_exit_code, invocation, output_option
 
 
@@ -37,6 +37,7 @@ for command in (
     governance.masking,
     governance.agent,
     governance.tenant,
+    members.member,
     locks.lock,
     audit.audit,
 ):

@@ -6,20 +6,27 @@ Exit status 5 says that an applied change waits for that second person.
 from __future__ import annotations
 
 import sys
-from typing import IO, Any
+from typing import IO
 
 import click
 
+from client.cli import proposals
 from client.cli.context import Invocation, invocation, output_option
 from client.cli.exits import Exit
 from client.cli.output import Form, say, show, show_one
+from client.cli.waiting import done_or_waits
 
 _File = click.argument("file", type=click.File(encoding="utf-8"))
+_VERSION = ("version", "state", "digest", "author", "decided_by")
 
 
 @click.group()
 def policy() -> None:
     """Who may do what."""
+
+
+for _command in (proposals.proposals, proposals.proposal, proposals.approve, proposals.reject, proposals.withdraw):
+    policy.add_command(_command)
 
 
 @policy.command("can-i")
@@ -113,26 +120,7 @@ def test_policy(call: Invocation, file: IO[str]) -> None:
 @invocation
 def apply(call: Invocation, file: IO[str], message: str) -> None:
     """Put FILE into force, or propose it where a second person must agree."""
-    _done(call, call.api().policy_apply(_read(file), message))
-
-
-@policy.command()
-@click.argument("version", type=int)
-@click.option("--digest", required=True, help="Of the version, as `policy versions` shows it: what you agree to.")
-@output_option
-@invocation
-def approve(call: Invocation, version: int, digest: str) -> None:
-    """Agree to a proposed version of somebody else: it comes into force."""
-    _done(call, call.api().policy_approve(version, digest))
-
-
-@policy.command()
-@click.argument("version", type=int)
-@output_option
-@invocation
-def reject(call: Invocation, version: int) -> None:
-    """Refuse a proposed version."""
-    show_one(_brief(call.api().policy_reject(version)), call.form)
+    done_or_waits(call, call.api().policy_apply(_read(file), message), _VERSION)
 
 
 @policy.command()
@@ -141,7 +129,7 @@ def reject(call: Invocation, version: int) -> None:
 @invocation
 def rollback(call: Invocation, version: int) -> None:
     """Apply an old version's text again."""
-    _done(call, call.api().policy_rollback(version))
+    done_or_waits(call, call.api().policy_rollback(version), _VERSION)
 
 
 @policy.command()
@@ -153,20 +141,6 @@ def simulate(call: Invocation, file: IO[str]) -> None:
     found = call.api().policy_simulate(_read(file))
     show(found["flips"], call.form, ("at", "actor", "permission", "name", "was", "would_be", "rule"))
     say(f"{len(found['flips'])} of {found['decisions']} recorded decisions would come out otherwise")
-
-
-def _done(call: Invocation, version: dict[str, Any]) -> None:
-    show_one(_brief(version), call.form)
-    if version["state"] == "proposed":
-        say(
-            f"somebody else agrees with: probegate policy approve {version['version']} --digest {version['digest']}\n"
-            "until then nothing has changed"
-        )
-        sys.exit(Exit.WAITING_FOR_APPROVAL)
-
-
-def _brief(version: dict[str, Any]) -> dict[str, Any]:
-    return {key: version[key] for key in ("version", "state", "digest", "author", "decided_by")}
 
 
 def _read(file: IO[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -185,11 +185,21 @@ class Api:
     def policy_apply(self, source: str, message: str = "") -> Json:
         return self._object("PUT", self._path("policy"), {"source": source, "message": message})
 
-    def policy_approve(self, version: int, digest: str) -> Json:
-        return self._object("POST", self._path("policy", "versions", version, "approve"), {"digest": digest})
+    def proposals(self, state: str = "") -> list[Json]:
+        """Changes that wait, or waited, for a second person."""
+        return self._items(self._path("proposals"), {"state": state} if state else {})
 
-    def policy_reject(self, version: int) -> Json:
-        return self._object("POST", self._path("policy", "versions", version, "reject"))
+    def proposal(self, proposal_id: str) -> Json:
+        return self._object("GET", self._path("proposals", proposal_id))
+
+    def proposal_approve(self, proposal_id: str, digest: str) -> Json:
+        return self._object("POST", self._path("proposals", proposal_id, "approve"), {"digest": digest})
+
+    def proposal_reject(self, proposal_id: str, reason: str) -> Json:
+        return self._object("POST", self._path("proposals", proposal_id, "reject"), {"reason": reason})
+
+    def proposal_withdraw(self, proposal_id: str) -> Json:
+        return self._object("POST", self._path("proposals", proposal_id, "withdraw"))
 
     def policy_rollback(self, version: int) -> Json:
         return self._object("POST", self._path("policy", "versions", version, "rollback"))
@@ -206,6 +216,20 @@ class Api:
 
     def members(self) -> list[Json]:
         return self._items(self._path("members"), {})
+
+    def set_member(self, subject: str, roles: Sequence[str]) -> Json:
+        """The roles are all that the subject holds from now on; the answer may be a proposal."""
+        return self._object("PUT", self._path("members"), {"subject": subject, "roles": list(roles)})
+
+    def remove_member(self, subject: str) -> Json:
+        """Empty when done; else a proposal."""
+        return self._object("DELETE", self._path("members"), query={"subject": subject})
+
+    def person_links(self) -> list[Json]:
+        return self._items(self._path("person-links"), {})
+
+    def link_person(self, subject: str, person: str) -> Json:
+        return self._object("POST", self._path("person-links"), {"subject": subject, "person": person})
 
     def masking_rules(self) -> list[Json]:
         return self._items(self._path("masking", "rules"), {})

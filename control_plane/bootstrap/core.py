@@ -24,7 +24,10 @@ from control_plane.identity.service import Identity
 from control_plane.identity.sessions import Sessions
 from control_plane.identity.token_verifier import IssuerPolicy, TokenVerifier
 from control_plane.policy.changing import PolicyChanges
+from control_plane.policy.index import base_of
 from control_plane.policy.membership import MembershipService
+from control_plane.policy.persons import PersonLinks
+from control_plane.policy.proposals import Proposals
 from control_plane.policy.roles import read_roles
 from control_plane.policy.service import PolicyService
 from control_plane.settings import Settings
@@ -93,7 +96,12 @@ def _add_policy(core: Core) -> None:
     book = read_roles()
     settings = core.settings
     first_issuer = settings.public_url if settings.embedded_issuer else settings.issuers[0].issuer
-    core.provision.add(PolicyService, PolicyService(core.database, core.audit, book, core.clock))
-    changes = PolicyChanges(core.database, core.audit, book, core.clock, LoggedDecisions())
-    core.provision.add(PolicyChanges, changes)
-    core.provision.add(MembershipService, MembershipService(core.database, core.audit, book, core.clock, first_issuer))
+    base = base_of(book)
+    policy = PolicyService(core.database, core.audit, book, core.clock)
+    proposals = Proposals(core.database, core.audit, core.clock, policy)
+    core.provision.add(PolicyService, policy)
+    core.provision.add(Proposals, proposals)
+    core.provision.add(PersonLinks, PersonLinks(core.database, core.audit, core.clock))
+    core.provision.add(PolicyChanges, PolicyChanges(core.database, base, core.clock, LoggedDecisions(), proposals))
+    membership = MembershipService(core.database, core.audit, base, core.clock, first_issuer, proposals)
+    core.provision.add(MembershipService, membership)

@@ -18,6 +18,7 @@ import control_plane.foundation.idempotency
 import control_plane.identity.issuer.tables
 import control_plane.identity.tables
 import control_plane.masking.tables
+import control_plane.policy.proposal_tables
 import control_plane.policy.rule_tables
 import control_plane.policy.tables
 import control_plane.records.tables

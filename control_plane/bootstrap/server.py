@@ -35,9 +35,10 @@ from control_plane.masking import routes as masking_routes
 from control_plane.masking.bound import PackMasks
 from control_plane.masking.key_wrapping import KeyWrapper, load_or_make_wrapping_key
 from control_plane.masking.service import MaskingService
-from control_plane.policy import change_routes, lock_routes
+from control_plane.policy import change_routes, lock_routes, person_routes, proposal_routes
 from control_plane.policy import routes as policy_routes
 from control_plane.policy.locks import LockService
+from control_plane.policy.proposals import Proposals
 from control_plane.policy.roles import read_roles
 from control_plane.records import routes as records_routes
 from control_plane.records.arrivals import Arrivals
@@ -52,7 +53,7 @@ from control_plane.signing.service import Signer
 from control_plane.templates import governing_routes
 from control_plane.templates import routes as templates_routes
 from control_plane.templates.dossier import Review
-from control_plane.templates.governing import ApprovalRules, PersonLinks
+from control_plane.templates.governing import ApprovalRules
 from control_plane.templates.reading import TemplateReading
 from control_plane.templates.requirements import read_approvals
 from control_plane.templates.reviewers import MemberReviewers
@@ -135,6 +136,7 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
             ("locks", enforcement.keep_up),
         ]
         work.append(("reviews", lambda: keep_lapsing(core.provision.get(TemplateService))))
+        work.append(("proposals", lambda: keep_lapsing(core.provision.get(Proposals))))
 
         app = create_app(core.provision, _routers(settings), https=settings.https)
         check_operations(app, read_operations())
@@ -146,6 +148,8 @@ def _routers(settings: Settings) -> list[APIRouter]:
         policy_routes.router,
         change_routes.router,
         lock_routes.router,
+        person_routes.router,
+        proposal_routes.router,
         governing_routes.router,
         templates_routes.router,
         masking_routes.router,
@@ -167,8 +171,8 @@ def _add_templates(core: Core) -> None:
     service = TemplateService(core.database, core.audit, core.clock, review)
     core.provision.add(TemplateService, service)
     core.provision.add(Idempotency, Idempotency(core.database, core.clock))
-    core.provision.add(ApprovalRules, ApprovalRules(core.database, core.audit, core.clock, book))
-    core.provision.add(PersonLinks, PersonLinks(core.database, core.audit, core.clock))
+    rules = ApprovalRules(core.database, core.clock, book, core.provision.get(Proposals))
+    core.provision.add(ApprovalRules, rules)
     core.provision.add(LockService, LockService(core.database, core.audit, core.clock))
     core.provision.add(TemplateReading, TemplateReading(core.database))
 

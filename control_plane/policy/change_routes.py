@@ -1,4 +1,4 @@
-"""A tenant's own policy over HTTP: show, plan, apply, approve, reject, roll back, who-can, explain, simulate."""
+"""A tenant's own policy over HTTP: show, plan, apply, roll back, who-can, explain, simulate."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from control_plane.foundation.bodies import Body
@@ -14,9 +15,14 @@ from control_plane.foundation.errors import Invalid, NotFound
 from control_plane.foundation.provision import provided
 from control_plane.foundation.request_headers import IfMatch
 from control_plane.policy.asking import Granted, requires
-from control_plane.policy.changing import MAX_MESSAGE, PolicyChanges, PolicyVersion, VersionState
+from control_plane.policy.changing import PolicyChanges
+from control_plane.policy.comparing import told
 from control_plane.policy.document import MAX_SOURCE
-from control_plane.policy.model import Permission
+from control_plane.policy.model import Grant, Permission
+from control_plane.policy.policy_kind import PolicyVersion, VersionState
+from control_plane.policy.proposal_model import Applied, Proposed
+from control_plane.policy.proposal_routes import WAITS, waiting
+from control_plane.policy.proposals import MAX_MESSAGE
 from control_plane.policy.service import PolicyService
 
 router = APIRouter(tags=["policy"])
@@ -29,10 +35,6 @@ _ETAG = re.compile(r'"policy-([0-9]{1,9})"')
 class PolicyIn(Body):
     source: str = Field(max_length=MAX_SOURCE)
     message: str = Field(default="", max_length=MAX_MESSAGE)
-
-
-class DigestIn(Body):
-    digest: str = Field(max_length=80)
 
 
 class PolicyVersionOut(BaseModel):
@@ -142,8 +144,8 @@ async def plan_policy(grant: Granted, body: PolicyIn, service: Changes) -> PlanO
     plan = await service.plan(grant, body.source)
     return PlanOut(
         digest=plan.digest,
-        gains=[change.words() for change in plan.changes if change.gains],
-        losses=[change.words() for change in plan.changes if not change.gains],
+        gains=list(told([change for change in plan.changes if change.gains])),
+        losses=list(told([change for change in plan.changes if not change.gains])),
         findings=[FindingOut(serious=f.serious, rule=f.rule, text=f.text) for f in plan.findings],
         failed_tests=list(plan.failed_tests),
         not_held=list(plan.not_held),
@@ -151,31 +153,22 @@ async def plan_policy(grant: Granted, body: PolicyIn, service: Changes) -> PlanO
     )
 
 
-@router.put("/v1/tenants/{tenant}/policy")
+@router.put("/v1/tenants/{tenant}/policy", response_model=PolicyVersionOut, responses=WAITS)
 @requires(Permission.POLICY_WRITE)
-async def apply_policy(grant: Granted, body: PolicyIn, service: Changes, if_match: IfMatch = None) -> PolicyVersionOut:
-    """In force at once, or `proposed` when it touches reviewers, administrators or masking: then a second person agrees."""
-    return PolicyVersionOut.of(await service.apply(grant, body.source, body.message, _base(if_match)))
+async def apply_policy(
+    grant: Granted, body: PolicyIn, service: Changes, if_match: IfMatch = None
+) -> PolicyVersionOut | JSONResponse:
+    """In force at once; or a proposal where it touches reviewers, administrators or masking: a second person agrees."""
+    return _answer(grant, await service.apply(grant, body.source, body.message, _base(if_match)))
 
 
-@router.post("/v1/tenants/{tenant}/policy/versions/{version}/approve")
+@router.post(
+    "/v1/tenants/{tenant}/policy/versions/{version}/rollback", response_model=PolicyVersionOut, responses=WAITS
+)
 @requires(Permission.POLICY_WRITE, name="version")
-async def approve_policy(grant: Granted, version: Number, body: DigestIn, service: Changes) -> PolicyVersionOut:
-    """A second person's yes to these bytes: it comes into force."""
-    return PolicyVersionOut.of(await service.approve(grant, version, body.digest))
-
-
-@router.post("/v1/tenants/{tenant}/policy/versions/{version}/reject")
-@requires(Permission.POLICY_WRITE, name="version")
-async def reject_policy(grant: Granted, version: Number, service: Changes) -> PolicyVersionOut:
-    return PolicyVersionOut.of(await service.reject(grant, version))
-
-
-@router.post("/v1/tenants/{tenant}/policy/versions/{version}/rollback")
-@requires(Permission.POLICY_WRITE, name="version")
-async def roll_back_policy(grant: Granted, version: Number, service: Changes) -> PolicyVersionOut:
+async def roll_back_policy(grant: Granted, version: Number, service: Changes) -> PolicyVersionOut | JSONResponse:
     """Apply an old version's text again, by the same rules."""
-    return PolicyVersionOut.of(await service.rollback(grant, version))
+    return _answer(grant, await service.rollback(grant, version))
 
 
 @router.get("/v1/tenants/{tenant}/policy/who-can")
@@ -235,6 +228,10 @@ async def simulate(grant: Granted, body: PolicyIn, service: Changes) -> Simulati
             for flip in flips
         ],
     )
+
+
+def _answer(grant: Grant, outcome: Applied[PolicyVersion] | Proposed) -> PolicyVersionOut | JSONResponse:
+    return waiting(grant, outcome) if isinstance(outcome, Proposed) else PolicyVersionOut.of(outcome.value)
 
 
 def _base(if_match: str | None) -> int | None:

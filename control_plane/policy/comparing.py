@@ -6,30 +6,35 @@ every name that a rule speaks of, asked of both snapshots with every condition a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from control_plane.policy.conditions import Condition, Facts
 from control_plane.policy.document import PolicyDocument
 from control_plane.policy.index import Snapshot
-from control_plane.policy.model import Permission
+from control_plane.policy.model import Asker, Permission
 from control_plane.policy.rules import ANY, Effect, Rule
 
-MAX_CHANGES: Final = 2_000  # told of one plan; one beyond it is not a plan that somebody reads
+MAX_TOLD: Final = 2_000  # lines that are shown of one plan; what needs a second person is judged over all of them
 # What the reviewers, the administrators and the masking hang on: a change of it is a reviewed change itself.
 GUARDED: Final = frozenset(
     {
         Permission.TEMPLATE_REVIEW,
         Permission.TRACEPOINT_APPROVE,
+        Permission.TRACEPOINT_BREAK_GLASS,
         Permission.MEMBER_WRITE,
         Permission.POLICY_WRITE,
+        Permission.PROPOSAL_DECIDE,
         Permission.MASKING_WRITE,
         Permission.AUDIT_READ,
+        Permission.TENANT_CREATE,
     }
 )
 GUARDED_ROLES: Final = frozenset({"reviewer", "data-owner", "platform-owner", "tenant-admin", "auditor"})
+SEATS: Final = GUARDED_ROLES | {"responder", "platform-admin"}  # roles that one person alone neither gives nor takes
+_Key = tuple[str, str, str, Effect, Condition | None]
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Change:
     name: str
     gains: bool
     when: str = ""
+    roles: tuple[str, ...] = field(default=(), compare=False)  # that `who` stands for, or holds
 
     def words(self) -> str:
         on = "" if self.name == ANY else f" on {self.name}"
@@ -59,33 +65,60 @@ class Finding:
 
 
 def compare(before: Snapshot, after: Snapshot) -> tuple[Change, ...]:
-    """Every difference in what may be had, the gains first."""
-    found: dict[tuple[str, str, str, bool, str], Change] = {}
-    names = {ANY, *(rule.name for rule in (*before.rules, *after.rules))}
+    """Every difference in what may be had between two policies, the gains first. All of it: `told` is for showing.
+
+    Asked of every role, of every set of roles that somebody holds together (a deny of one takes from another), and of
+    every subject that a rule names.
+    """
+    changed, every = _names(_differing(before, after)), _names((*before.rules, *after.rules))
+    found: dict[Change, None] = {}
     for who in _who(before, after):
         for permission in Permission:
-            for name in sorted(names):
-                old, new = ways(before, who, permission, name), ways(after, who, permission, name)
-                if old == new or (name != ANY and _told(found, who, permission)):
-                    continue
-                for when in sorted(new - old):
-                    change = Change(who, permission.value, name, True, when)
-                    found[who, permission.value, name, True, when] = change
-                for when in sorted(old - new):
-                    change = Change(who, permission.value, name, False, when)
-                    found[who, permission.value, name, False, when] = change
-    for change in _groups(before, after):
-        found[change.who, change.action, change.name, change.gains, ""] = change
-    return tuple(sorted(found.values(), key=lambda change: not change.gains))[:MAX_CHANGES]
+            subjects = {*before.base.subjects(who.roles), *([who.subject] if who.subject else ())}
+            for name in _at_stake(permission, subjects, changed, every):
+                ago = ways_by(before, who.roles, who.subject, permission, name)
+                now = ways_by(after, who.roles, who.subject, permission, name)
+                found.update(dict.fromkeys(_moved(who.label, permission, name, ago, now, who.roles)))
+    found.update(dict.fromkeys(_groups(before, after)))
+    return tuple(sorted(found, key=lambda change: not change.gains))
 
 
-def ways(snapshot: Snapshot, who: str, permission: Permission, name: str) -> frozenset[str]:
+def compare_subject(before: Snapshot, after: Snapshot, subject: str) -> tuple[Change, ...]:
+    """What one subject gains and loses when its roles change, the gains first."""
+    old, new = before.members.get(subject, ()), after.members.get(subject, ())
+    rules = [rule for rule in before.rules if rule.subject == subject or rule.subject.startswith("role:")]
+    found: list[Change] = []
+    for permission in Permission:
+        for name in sorted({ANY, *(rule.name for rule in rules if rule.action == permission.value)}):
+            ago = ways_by(before, old, subject, permission, name)
+            now = ways_by(after, new, subject, permission, name)
+            found += _moved(subject, permission, name, ago, now, new)
+    return tuple(sorted(_distinct(found), key=lambda change: not change.gains))
+
+
+def told(changes: Sequence[Change]) -> tuple[str, ...]:
+    """Lines for people: what holds for every name is not said again of each, and a very long list ends in its count."""
+    lines = [change.words() for change in _distinct(changes)]
+    more = len(lines) - MAX_TOLD
+    return (*lines[:MAX_TOLD], *([f"and {more} further changes"] if more > 0 else ()))
+
+
+def ways(
+    snapshot: Snapshot, who: str, permission: Permission, name: str, groups: frozenset[str] = frozenset()
+) -> frozenset[str]:
     """The conditions under which it can be had: "" is always, none is never."""
-    role = who.removeprefix("role:")
-    roles = (role,) if who.startswith("role:") else snapshot.members.get(who, ())
+    if who.startswith("role:"):
+        return ways_by(snapshot, (who.removeprefix("role:"),), "", permission, name)
+    return ways_by(snapshot, snapshot.roles_of(who, groups), who, permission, name)
+
+
+def ways_by(
+    snapshot: Snapshot, roles: tuple[str, ...], subject: str, permission: Permission, name: str
+) -> frozenset[str]:
+    """The same for whoever holds these roles together; `subject` "" has no rules of its own."""
     if not roles:
         return frozenset()
-    subjects = (*snapshot.base.subjects(roles), who)
+    subjects = (*snapshot.base.subjects(roles), *([subject] if subject else ()))
     allows: set[str] = set()
     denies: set[str] = set()
     for rule in snapshot.matching(subjects, permission.value, name):
@@ -102,17 +135,32 @@ def ways(snapshot: Snapshot, who: str, permission: Permission, name: str) -> fro
     return frozenset(f"{words}{unless}".strip() for words in allows)
 
 
-def guarded(changes: Iterable[Change]) -> tuple[str, ...]:
-    """Why a second person must agree; empty when nobody must."""
-    return tuple(
-        dict.fromkeys(
-            f"it touches {change.action}"
-            for change in changes
-            if change.action in GUARDED
-            or (change.action.startswith("role ") and change.action[5:] in GUARDED_ROLES)
-            or change.who in {f"role:{role}" for role in GUARDED_ROLES}
-        )
-    )
+def held_before(snapshot: Snapshot, asker: Asker, change: Change) -> bool:
+    """Whether the one who gives it has it, always or under the same conditions. Roles are given by member:write."""
+    if change.action.startswith("role "):
+        return bool(ways(snapshot, asker.subject, Permission.MEMBER_WRITE, ANY, asker.groups))
+    own = ways(snapshot, asker.subject, Permission(change.action), change.name, asker.groups)
+    return "" in own or change.when in own
+
+
+def guarded(changes: Iterable[Change], before: Snapshot, after: Snapshot) -> tuple[str, ...]:
+    """Why a second person must agree; empty when nobody must.
+
+    By what moves, and by the rules themselves: a deny that hits nobody today is lifted by two people all the same.
+    """
+    moved = [
+        f"it touches {change.action}"
+        for change in changes
+        if change.action in GUARDED
+        or (change.action.startswith("role ") and change.action[5:] in SEATS)
+        or change.who in {f"role:{role}" for role in GUARDED_ROLES}
+    ]
+    written = [
+        f"it touches {rule.action}"
+        for rule in _differing(before, after)
+        if rule.action in GUARDED or rule.subject.removeprefix("role:") in GUARDED_ROLES
+    ]
+    return tuple(dict.fromkeys((*moved, *written)))
 
 
 def lint(document: PolicyDocument, snapshot: Snapshot) -> tuple[Finding, ...]:
@@ -181,18 +229,83 @@ def _shadowed(rule: Rule, earlier: Iterable[Rule], every: Iterable[Rule], snapsh
                 yield Finding(False, rule.id, "changes nothing: roles.yaml allows it to that role already")
 
 
-def _who(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
-    roles = tuple(f"role:{role.name}" for role in before.base.book.roles.values() if not role.platform)
+@dataclass(frozen=True)
+class _Who:
+    """Somebody to ask both policies about: a role, some roles together, or a named subject with its own."""
+
+    label: str
+    roles: tuple[str, ...]
+    subject: str = ""
+
+
+def _names(rules: Iterable[Rule]) -> dict[tuple[str, str], set[str]]:
+    """(action, subject) -> the names that its rules speak of."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for rule in rules:
+        found.setdefault((rule.action, rule.subject), set()).add(rule.name)
+    return found
+
+
+def _at_stake(
+    permission: Permission,
+    subjects: Iterable[str],
+    changed: Mapping[tuple[str, str], set[str]],
+    every: Mapping[tuple[str, str], set[str]],
+) -> list[str]:
+    """The names on which these subjects' answer can differ; what holds for all names is looked at on each that is named."""
+    keys = [(permission.value, subject) for subject in subjects]
+    names = set().union(*(changed.get(key, ()) for key in keys))
+    if ANY in names:
+        names = names.union(*(every.get(key, ()) for key in keys))
+    return sorted({ANY, *names}) if names else []
+
+
+def _who(before: Snapshot, after: Snapshot) -> list[_Who]:
+    book = before.base.book
+    found = [_Who(f"role:{role.name}", (role.name,)) for role in book.roles.values() if not role.platform]
+    together = {roles for held in (before.members, before.groups, after.groups) for roles in held.values()}
+    found += [_Who(f"whoever is {' and '.join(roles)}", roles) for roles in sorted(together) if len(roles) > 1]
     named = {rule.subject for rule in (*before.rules, *after.rules) if not rule.subject.startswith("role:")}
-    return (*roles, *sorted(named))
+    found += [_Who(subject, before.members[subject], subject) for subject in sorted(named) if subject in before.members]
+    return found
+
+
+def _differing(before: Snapshot, after: Snapshot) -> tuple[Rule, ...]:
+    """Rules that stand in one of the two only, whatever they are called."""
+    old, new = {_key(rule): rule for rule in before.rules}, {_key(rule): rule for rule in after.rules}
+    return (*(old[key] for key in old if key not in new), *(new[key] for key in new if key not in old))
+
+
+def _key(rule: Rule) -> _Key:
+    return (rule.subject, rule.action, rule.name, rule.effect, rule.condition)
+
+
+def _moved(
+    who: str, permission: Permission, name: str, ago: frozenset[str], now: frozenset[str], roles: tuple[str, ...]
+) -> list[Change]:
+    return [
+        *(Change(who, permission.value, name, True, when, roles) for when in sorted(now - ago)),
+        *(Change(who, permission.value, name, False, when, roles) for when in sorted(ago - now)),
+    ]
+
+
+def _distinct(changes: Iterable[Change]) -> list[Change]:
+    """Without what the same holder's change on every name says already, or the change of one of several roles."""
+    listed = list(changes)
+    known = set(listed)
+    return [
+        change
+        for change in listed
+        if (change.name == ANY or replace(change, name=ANY) not in known)
+        and not any(
+            len(change.roles) > 1 and change.who.startswith("whoever ") and replace(change, who=f"role:{role}") in known
+            for role in change.roles
+        )
+    ]
 
 
 def _words(condition: Condition | None) -> str:
     return condition.words() if condition else ""
-
-
-def _told(found: dict[tuple[str, str, str, bool, str], Change], who: str, permission: Permission) -> bool:
-    return any(key[0] == who and key[1] == permission.value and key[2] == ANY for key in found)
 
 
 def _groups(before: Snapshot, after: Snapshot) -> Iterator[Change]:

@@ -1,19 +1,18 @@
 """Tenants and their members: a Grant and a change -> rows, with the tenant's policy version raised by one.
 
-The raised version is what makes every replica build a new snapshot at its next decision. Kept here: the rules that no
-role may break. A tenant keeps at least one administrator, nobody holds two roles that exclude each other, a platform
-role is held in the platform's tenant only. Before it `service.require` decided; after it nothing.
+The raised version is what makes every replica build a new snapshot at its next decision. Members change by proposals of
+the kind `role_changes`, which holds the rules that no role may break. The first people of a tenant are seated by whoever
+creates it, or by the operator at the server's shell. Before it `service.require` decided; after it nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditTrail, Outcome
@@ -21,19 +20,22 @@ from control_plane.foundation.audited import audited
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database, EveryTenant, within
-from control_plane.foundation.errors import Conflict, Invalid, NotFound
+from control_plane.foundation.errors import Conflict, Invalid
 from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.identity.model import Principal
 from control_plane.policy.decide import PLATFORM, SUBJECT_PATTERN, TENANT_PATTERN
+from control_plane.policy.index import Base
 from control_plane.policy.model import Grant
-from control_plane.policy.roles import RoleBook
+from control_plane.policy.proposal_model import Applied, Proposed
+from control_plane.policy.proposals import Proposals
+from control_plane.policy.role_changes import Membership, RoleChange, check_roles, keep_an_administrator
 from control_plane.policy.service import PLATFORM_TENANT, no_such_tenant
+from control_plane.policy.snapshots import members_of
 from control_plane.policy.tables import MemberRow, TenantRow
 
 RESERVED_TENANTS: Final = frozenset({PLATFORM, "system", "admin", "default"})
 MAX_TITLE: Final = 200
-_MAX_LOGGED: Final = 700  # characters of a subject that nobody has checked yet
-_ADMINISTRATORS: Final = {True: "platform-admin", False: "tenant-admin"}
+MAX_FOUNDERS: Final = 50  # seated together with their tenant; the rest come by its own administrators
 _OPERATOR: Final = "system"  # the person at the server's own shell: holds the state directory, so every key already
 
 
@@ -45,33 +47,40 @@ class Tenant:
     created_by: str
 
 
-@dataclass(frozen=True)
-class Membership:
-    """One subject in one tenant."""
-
-    tenant: TenantId
-    subject: SubjectId
-    roles: tuple[str, ...]
-
-
 class MembershipService:
     """`issuer` completes a bare user name to a subject: "alice" -> "<issuer>|alice"."""
 
-    def __init__(self, database: Database, audit: AuditTrail, book: RoleBook, clock: Clock, issuer: str) -> None:
+    def __init__(
+        self, database: Database, audit: AuditTrail, base: Base, clock: Clock, issuer: str, proposals: Proposals
+    ) -> None:
         self._database = database
         self._audit = audit
-        self._book = book
+        self._base = base
         self._clock = clock
         self._issuer = issuer
+        self._proposals = proposals
+        self._kind = RoleChange(base, clock)
+        proposals.register(self._kind)
 
-    async def create_tenant(self, grant: Grant, name: str, title: str, administrator: str = "") -> Tenant:
-        """A tenant and its first administrator, the caller when none is named. Raises Invalid, Conflict."""
+    async def create_tenant(
+        self,
+        grant: Grant,
+        name: str,
+        title: str,
+        administrator: str = "",
+        founders: Sequence[tuple[str, Sequence[str]]] = (),
+    ) -> Tenant:
+        """A tenant, its administrator, the caller when none is named, and its first people. Raises Invalid, Conflict."""
         actor = grant.principal.id
         step = audited(
             self._database, self._audit, PLATFORM_TENANT, actor, AuditAction.TENANT_CREATE, f"tenant/{name[:63]}"
         )
         async with step as session:
-            return await self._create(session, name, title, administrator or actor, actor)
+            tenant = await self._create(session, name, title, administrator or actor, actor)
+            async with within(session, tenant.name):
+                for subject, roles in founders:
+                    await self._put(session, tenant.name, subject, roles, actor)
+            return tenant
 
     async def unsafe_create_tenant(self, name: str, title: str, administrator: str) -> Tenant:
         """From the server's shell, where no principal exists. Audited as `system`."""
@@ -101,29 +110,21 @@ class MembershipService:
             )
             return _memberships(rows.all())
 
-    async def put_member(self, grant: Grant, subject: str, roles: Sequence[str]) -> Membership:
-        """The roles given are all that the subject holds from now on. Raises Invalid, Conflict."""
-        async with self._changing(grant, subject) as session:
-            return await self._put(session, grant.resource.tenant, subject, roles, grant.principal.id)
+    async def put_member(self, grant: Grant, subject: str, roles: Sequence[str]) -> Applied[Membership] | Proposed:
+        """The roles given are all that the subject holds from now on. Raises Invalid, Conflict, Denied.
 
-    async def remove_member(self, grant: Grant, subject: str) -> None:
+        Where a reviewer, an administrator or an auditor comes or goes, a second person agrees first.
+        """
+        full = self.complete(subject)
+        if not roles:
+            raise Invalid("roles: expected at least one; removing the member takes all of them away")
+        payload = {"subject": full, "roles": sorted(set(roles))}
+        return await self._proposals.propose(grant, self._kind, payload)
+
+    async def remove_member(self, grant: Grant, subject: str) -> Applied[Membership] | Proposed:
         """Raises NotFound, Conflict (the last administrator)."""
-        tenant = grant.resource.tenant
-        async with self._changing(grant, subject) as session:
-            full = self.complete(subject)
-            await self._keep_an_administrator(session, tenant, full, ())
-            gone = await session.scalars(
-                delete(MemberRow).where(MemberRow.tenant == tenant, MemberRow.subject == full).returning(MemberRow.role)
-            )
-            roles = sorted(gone.all())
-            if not roles:
-                raise NotFound(f"{subject!r} is not a member of tenant {tenant}")
-            await self._changed(session, tenant, full, roles, [], grant.principal.id)
-
-    def _changing(self, grant: Grant, subject: str) -> AbstractAsyncContextManager[AsyncSession]:
-        resource = f"member/{subject[:_MAX_LOGGED]}"
-        actor = grant.principal.id
-        return audited(self._database, self._audit, grant.resource.tenant, actor, AuditAction.MEMBER_CHANGE, resource)
+        payload = {"subject": self.complete(subject), "roles": []}
+        return await self._proposals.propose(grant, self._kind, payload)
 
     async def of(self, principal: Principal) -> tuple[Membership, ...]:
         """Where the principal is a member. Needs no grant: it is about the one who asks."""
@@ -174,77 +175,21 @@ class MembershipService:
     async def _put(
         self, session: AsyncSession, tenant: TenantId, subject: str, roles: Sequence[str], actor: str
     ) -> Membership:
+        """Without a second person: the first people of a tenant, and whoever the operator seats."""
         full = self.complete(subject)
         wanted = tuple(sorted(set(roles)))
-        self._check_roles(tenant, wanted)
+        check_roles(self._base, tenant, wanted)
         if await session.get(TenantRow, tenant) is None:
             raise no_such_tenant(tenant)
-        await self._keep_an_administrator(session, tenant, full, wanted)
-        before = (
-            await session.scalars(
-                delete(MemberRow).where(MemberRow.tenant == tenant, MemberRow.subject == full).returning(MemberRow.role)
-            )
-        ).all()
-        for role in wanted:
-            session.add(MemberRow(tenant=tenant, subject=full, role=role, added_at=self._clock.now(), added_by=actor))
-        await session.flush()
-        await self._changed(session, tenant, full, sorted(before), list(wanted), actor)
-        return Membership(tenant, full, wanted)
-
-    def _check_roles(self, tenant: TenantId, roles: tuple[str, ...]) -> None:
-        if not roles:
-            raise Invalid("roles: expected at least one; removing the member takes all of them away")
-        for name in roles:
-            role = self._book.roles.get(name)
-            if role is None:
-                raise Invalid(f"there is no role {name!r}; roles are {', '.join(self._book.roles)}")
-            if role.platform != (tenant == PLATFORM_TENANT) and (role.platform or name != "auditor"):
-                where = "in the tenant 'platform' only" if role.platform else "not in the tenant 'platform'"
-                raise Invalid(f"the role {name} can be held {where}")
-            for other in role.excludes:
-                if other in roles:
-                    raise Invalid(f"{name} and {other} exclude each other: two people must hold them")
-
-    async def _keep_an_administrator(
-        self, session: AsyncSession, tenant: TenantId, subject: SubjectId, roles: tuple[str, ...]
-    ) -> None:
-        administrator = _ADMINISTRATORS[tenant == PLATFORM_TENANT]
-        if administrator in roles:
-            return
-        holders = (
-            await session.scalars(
-                select(MemberRow.subject).where(MemberRow.tenant == tenant, MemberRow.role == administrator)
-            )
-        ).all()
-        if list(holders) == [subject]:
-            raise Conflict(
-                f"{subject} is the last {administrator} of tenant {tenant}; name another first",
-                code="last_administrator",
-            )
-
-    async def _changed(
-        self,
-        session: AsyncSession,
-        tenant: TenantId,
-        subject: SubjectId,
-        before: list[str],
-        after: list[str],
-        actor: str,
-    ) -> None:
-        await session.execute(
-            update(TenantRow)
-            .where(TenantRow.tenant == tenant)
-            .values(policy_version=TenantRow.policy_version + 1)
-            .execution_options(synchronize_session=False)
+        members = await members_of(session, tenant)
+        keep_an_administrator(tenant, members, full, wanted)
+        seated = await self._kind.seat(session, tenant, full, wanted, actor)
+        detail: dict[str, object] = {"subject": full, "before": list(members.get(full, ())), "after": list(wanted)}
+        event = AuditEvent(
+            AuditAction.MEMBER_CHANGE, Outcome.SUCCESS, actor, f"member/{full}", detail, current_request_id.get()
         )
-        detail: dict[str, object] = {"subject": subject, "before": before, "after": after}
-        await self._audit.append(
-            session,
-            tenant,
-            AuditEvent(
-                AuditAction.MEMBER_CHANGE, Outcome.SUCCESS, actor, f"member/{subject}", detail, current_request_id.get()
-            ),
-        )
+        await self._audit.append(session, tenant, event)
+        return seated
 
     async def _ensure_platform(self, session: AsyncSession) -> None:
         if await session.get(TenantRow, PLATFORM_TENANT) is None:

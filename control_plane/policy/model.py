@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from control_plane.foundation.identifiers import TenantId
+from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.identity.model import Principal
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Permission(StrEnum):
     MASKING_WRITE = "masking:write"
     POLICY_READ = "policy:read"
     POLICY_WRITE = "policy:write"
+    PROPOSAL_DECIDE = "proposal:decide"
     MEMBER_READ = "member:read"
     MEMBER_WRITE = "member:write"
     AGENT_READ = "agent:read"
@@ -51,6 +52,18 @@ class Resource:
     tenant: TenantId
     kind: str
     name: str
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Somebody as the rules see them: a subject, and the groups that their issuer says they are in."""
+
+    subject: SubjectId
+    groups: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, principal: Principal) -> Asker:
+        return cls(principal.id, principal.groups)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from control_plane.foundation.bodies import Body
@@ -13,13 +14,21 @@ from control_plane.foundation.identifiers import TenantId
 from control_plane.foundation.provision import provided
 from control_plane.identity.model import PrincipalKind
 from control_plane.policy.asking import Granted, SignedIn, authenticated, requires
-from control_plane.policy.membership import Membership, MembershipService, Tenant
+from control_plane.policy.membership import MAX_FOUNDERS, MembershipService, Tenant
 from control_plane.policy.model import Permission
+from control_plane.policy.proposal_model import Proposed
+from control_plane.policy.proposal_routes import WAITS, waiting
+from control_plane.policy.role_changes import Membership
 from control_plane.policy.service import PolicyService
 
 router = APIRouter(tags=["tenants and policy"])
 Memberships = Annotated[MembershipService, Depends(provided(MembershipService))]
 Policy = Annotated[PolicyService, Depends(provided(PolicyService))]
+
+
+class PutMember(Body):
+    subject: str = Field(min_length=1, max_length=700)
+    roles: list[str] = Field(min_length=1, max_length=16)
 
 
 class CreateTenant(Body):
@@ -28,11 +37,11 @@ class CreateTenant(Body):
     administrator: str = Field(
         default="", max_length=700, description="A user's name or <issuer>|<sub>; else the caller."
     )
-
-
-class PutMember(Body):
-    subject: str = Field(min_length=1, max_length=700)
-    roles: list[str] = Field(min_length=1, max_length=16)
+    members: list[PutMember] = Field(
+        default=[],
+        max_length=MAX_FOUNDERS,
+        description="Its first people: nobody is there yet who could agree to them.",
+    )
 
 
 class TenantOut(BaseModel):
@@ -83,7 +92,8 @@ async def me(principal: SignedIn, service: Memberships) -> MeOut:
 @router.post("/v1/tenants", status_code=201)
 @requires(Permission.TENANT_CREATE)
 async def create_tenant(grant: Granted, body: CreateTenant, service: Memberships) -> TenantOut:
-    return _tenant(await service.create_tenant(grant, body.name, body.title, body.administrator))
+    founders = [(member.subject, tuple(member.roles)) for member in body.members]
+    return _tenant(await service.create_tenant(grant, body.name, body.title, body.administrator, founders))
 
 
 @router.get("/v1/tenants/{tenant}")
@@ -98,18 +108,24 @@ async def list_members(grant: Granted, service: Memberships) -> MembersOut:
     return MembersOut(items=[_membership(membership) for membership in await service.members(grant)])
 
 
-@router.put("/v1/tenants/{tenant}/members")
+@router.put("/v1/tenants/{tenant}/members", response_model=MembershipOut, responses=WAITS)
 @requires(Permission.MEMBER_WRITE)
-async def put_member(grant: Granted, body: PutMember, service: Memberships) -> MembershipOut:
-    return _membership(await service.put_member(grant, body.subject, body.roles))
+async def put_member(grant: Granted, body: PutMember, service: Memberships) -> MembershipOut | JSONResponse:
+    """The roles are all that the subject holds from now on; a second person agrees where reviewers, administrators or
+    auditors come or go, or where somebody gives more to themselves.
+    """
+    outcome = await service.put_member(grant, body.subject, body.roles)
+    return waiting(grant, outcome) if isinstance(outcome, Proposed) else _membership(outcome.value)
 
 
-@router.delete("/v1/tenants/{tenant}/members", status_code=204)
+@router.delete("/v1/tenants/{tenant}/members", status_code=204, response_model=None, responses=WAITS)
 @requires(Permission.MEMBER_WRITE)
 async def remove_member(
     grant: Granted, subject: Annotated[str, Query(min_length=1, max_length=700)], service: Memberships
-) -> None:
-    await service.remove_member(grant, subject)
+) -> JSONResponse | None:
+    """A second person agrees where a reviewer, an administrator or an auditor goes; `lock` stops somebody at once."""
+    outcome = await service.remove_member(grant, subject)
+    return waiting(grant, outcome) if isinstance(outcome, Proposed) else None
 
 
 @router.get("/v1/tenants/{tenant}/policy/can-i")

@@ -25,14 +25,15 @@ from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database
 from control_plane.foundation.errors import Denied, NotFound
-from control_plane.foundation.identifiers import TenantId
+from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.identity.model import Principal, PrincipalKind
 from control_plane.identity.service import unsafe_operator
 from control_plane.policy.casbin_decider import Reference
 from control_plane.policy.conditions import Facts
 from control_plane.policy.decide import PLATFORM, TENANT_PATTERN, Decision, decide
 from control_plane.policy.index import Snapshot, base_of
-from control_plane.policy.model import Grant, Permission, Resource, Terms
+from control_plane.policy.model import Asker, Grant, Permission, Resource, Terms
+from control_plane.policy.persons import persons
 from control_plane.policy.roles import RoleBook
 from control_plane.policy.rules import SUPPLIED
 from control_plane.policy.snapshots import read_snapshot
@@ -83,6 +84,27 @@ class PolicyService:
         if snapshot is None or not snapshot.roles_of(principal.id, principal.groups):
             raise no_such_tenant(tenant)
         return self._decide(snapshot, principal, permission, name)
+
+    async def holds(
+        self, session: AsyncSession, tenant: TenantId, asker: Asker, permission: Permission, name: str = "*"
+    ) -> bool:
+        """Whether they may, as of this transaction; asks for nothing and writes nothing."""
+        snapshot = await self._snapshot(session, tenant)
+        if snapshot is None:
+            return False
+        facts = Facts(self._clock.now(), pending=SUPPLIED.get(permission, frozenset()))
+        return decide(snapshot, asker.subject, permission, name, facts, asker.groups).allowed
+
+    async def holders(
+        self, session: AsyncSession, tenant: TenantId, permission: Permission, name: str, other_than: SubjectId
+    ) -> tuple[SubjectId, ...]:
+        """Members who may by what stands here, without the logins of one person."""
+        snapshot = await self._snapshot(session, tenant)
+        members = [SubjectId(member) for member in sorted(snapshot.members)] if snapshot else []
+        person = await persons(session, tenant, (other_than, *members))
+        others = [Asker(member) for member in members if person[member] != person[other_than]]
+        found = [asker.subject for asker in others if await self.holds(session, tenant, asker, permission, name)]
+        return tuple(found)
 
     async def explain(self, grant: Grant, subject: str, permission: str, name: str) -> Explanation:
         """Somebody else's decision, with every rule that was looked at, and casbin's own answer beside it."""

@@ -1,4 +1,4 @@
-"""Approval rules and person links over HTTP."""
+"""Approval rules over HTTP."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from control_plane.foundation.bodies import Body
+from control_plane.foundation.errors import NotFound
 from control_plane.foundation.provision import provided
 from control_plane.foundation.request_headers import IfMatch
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.model import Permission
-from control_plane.templates.governing import ApprovalRules, PersonLink, PersonLinks, TenantRule
+from control_plane.policy.proposal_model import Proposed
+from control_plane.policy.proposal_routes import WAITS, waiting
+from control_plane.templates.governing import ApprovalRules, TenantRule
 from control_plane.templates.requirements import MAX_APPROVALS
 
 router = APIRouter(tags=["reviews"])
 Rules = Annotated[ApprovalRules, Depends(provided(ApprovalRules))]
-Links = Annotated[PersonLinks, Depends(provided(PersonLinks))]
 RuleName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,61}$")]
 _Globs = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=32)]
 
@@ -56,27 +59,6 @@ class ApprovalRulesOut(BaseModel):
     next: None = None
 
 
-class PersonLinkIn(Body):
-    subject: str = Field(max_length=700, description="The second login, or the service account: issuer|sub.")
-    person: str = Field(max_length=700, description="Whose it is.")
-
-
-class PersonLinkOut(BaseModel):
-    subject: str
-    person: str
-    linked_by: str
-    linked_at: datetime
-
-    @classmethod
-    def of(cls, link: PersonLink) -> PersonLinkOut:
-        return cls(subject=link.subject, person=link.person, linked_by=link.linked_by, linked_at=link.linked_at)
-
-
-class PersonLinksOut(BaseModel):
-    items: list[PersonLinkOut]
-    next: None = None
-
-
 @router.get("/v1/tenants/{tenant}/approval-rules")
 @requires(Permission.POLICY_READ)
 async def list_rules(grant: Granted, rules: Rules) -> ApprovalRulesOut:
@@ -84,31 +66,24 @@ async def list_rules(grant: Granted, rules: Rules) -> ApprovalRulesOut:
     return ApprovalRulesOut(items=[ApprovalRuleOut.of(rule) for rule in await rules.list(grant)])
 
 
-@router.put("/v1/tenants/{tenant}/approval-rules/{rule}")
+@router.put("/v1/tenants/{tenant}/approval-rules/{rule}", response_model=ApprovalRuleOut, responses=WAITS)
 @requires(Permission.POLICY_WRITE, name="rule")
 async def put_rule(
     grant: Granted, rule: RuleName, body: ApprovalRuleIn, rules: Rules, response: Response, if_match: IfMatch = None
-) -> ApprovalRuleOut:
-    """Ask for more. Versions submitted under an older, stricter text keep what that asked for."""
-    found = await rules.put(grant, rule, body.model_dump(), if_match)
-    response.headers["ETag"] = f'"{found.revision}"'
-    return ApprovalRuleOut.of(found)
+) -> ApprovalRuleOut | JSONResponse:
+    """Ask for more; or for less, once a second person agrees. What was submitted under a stricter text keeps that."""
+    outcome = await rules.put(grant, rule, body.model_dump(), if_match)
+    if isinstance(outcome, Proposed):
+        return waiting(grant, outcome)
+    if outcome.value is None:
+        raise NotFound(f"there is no approval rule {rule!r} in this tenant")
+    response.headers["ETag"] = f'"{outcome.value.revision}"'
+    return ApprovalRuleOut.of(outcome.value)
 
 
-@router.delete("/v1/tenants/{tenant}/approval-rules/{rule}", status_code=204)
+@router.delete("/v1/tenants/{tenant}/approval-rules/{rule}", status_code=204, response_model=None, responses=WAITS)
 @requires(Permission.POLICY_WRITE, name="rule")
-async def delete_rule(grant: Granted, rule: RuleName, rules: Rules, if_match: IfMatch = None) -> None:
-    await rules.delete(grant, rule, if_match)
-
-
-@router.get("/v1/tenants/{tenant}/person-links")
-@requires(Permission.MEMBER_READ)
-async def list_links(grant: Granted, links: Links) -> PersonLinksOut:
-    return PersonLinksOut(items=[PersonLinkOut.of(link) for link in await links.list(grant)])
-
-
-@router.post("/v1/tenants/{tenant}/person-links", status_code=201)
-@requires(Permission.MEMBER_WRITE)
-async def link(grant: Granted, body: PersonLinkIn, links: Links) -> PersonLinkOut:
-    """Say that two logins are one person, or whose a service account is. It is not taken back."""
-    return PersonLinkOut.of(await links.link(grant, body.subject, body.person))
+async def delete_rule(grant: Granted, rule: RuleName, rules: Rules, if_match: IfMatch = None) -> JSONResponse | None:
+    """Waits for a second person."""
+    outcome = await rules.delete(grant, rule, if_match)
+    return waiting(grant, outcome) if isinstance(outcome, Proposed) else None

@@ -1,7 +1,4 @@
-"""Who may review and who is who, from the members of the tenant and the links between logins. Implements Reviewers.
-
-A link is never taken back: one too many only makes fewer approvals count, one too few lets a person count twice.
-"""
+"""Who may review and who is who, from the members of the tenant and `policy.persons`. Implements Reviewers."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ from control_plane.foundation.clock import Clock
 from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.policy.locks import locked_subjects
 from control_plane.policy.model import Permission
+from control_plane.policy.persons import persons
 from control_plane.policy.roles import RoleBook
 from control_plane.policy.tables import MemberRow
 from control_plane.templates.counting import Panel
-from control_plane.templates.tables import PersonLinkRow
 
 
 class MemberReviewers:
@@ -45,20 +42,8 @@ class MemberReviewers:
     async def persons(
         self, session: AsyncSession, tenant: TenantId, subjects: Collection[SubjectId]
     ) -> Mapping[SubjectId, SubjectId]:
-        links = {
-            SubjectId(link.subject): SubjectId(link.person)
-            for link in await session.scalars(select(PersonLinkRow).where(PersonLinkRow.tenant == tenant))
-        }
-        return {subject: _end_of(links, subject) for subject in subjects}
+        return await persons(session, tenant, subjects)
 
     def _reviews(self, roles: tuple[str, ...]) -> bool:
         allowed = any(Permission.TEMPLATE_REVIEW in self._book.roles[role].allow for role in self._book.closure(roles))
         return allowed and not self._book.denying(roles, Permission.TEMPLATE_REVIEW)
-
-
-def _end_of(links: Mapping[SubjectId, SubjectId], subject: SubjectId) -> SubjectId:
-    """Follow the links; a circle ends at its least member, so that all of it is one person."""
-    seen = [subject]
-    while (following := links.get(seen[-1])) is not None and following not in seen:
-        seen.append(following)
-    return min(seen[seen.index(following) :]) if following is not None else seen[-1]

@@ -71,15 +71,3 @@ class ApprovalRuleRow(Base):
     revision: Mapped[int]
     changed_by: Mapped[str] = mapped_column(String(700))
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
-
-
-class PersonLinkRow(Base):
-    """`subject` is another login of `person`, or a service account that this person answers for."""
-
-    __tablename__ = "person_links"
-
-    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
-    subject: Mapped[str] = mapped_column(String(700), primary_key=True)
-    person: Mapped[str] = mapped_column(String(700))
-    linked_by: Mapped[str] = mapped_column(String(700))
-    linked_at: Mapped[datetime] = mapped_column(UtcDateTime)

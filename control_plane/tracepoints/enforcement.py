@@ -24,10 +24,11 @@ from control_plane.foundation.database import DATABASE_UNREACHABLE, Database, Ev
 from control_plane.foundation.errors import DependencyUnavailable, ProbegateError
 from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.policy.locks import LockKind, Touched, active_locks, hit, locked_agents
+from control_plane.policy.proposal_tables import PersonLinkRow
 from control_plane.policy.roles import RoleBook
 from control_plane.policy.tables import MemberRow
 from control_plane.templates.lifecycle import RUNNABLE
-from control_plane.templates.tables import PersonLinkRow, TemplateVersionRow
+from control_plane.templates.tables import TemplateVersionRow
 from control_plane.tracepoints.lifecycle import LIVE, AgentState, Event, State, after
 from control_plane.tracepoints.reading import agents_of
 from control_plane.tracepoints.tables import TracepointRow

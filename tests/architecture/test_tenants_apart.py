@@ -20,6 +20,7 @@ LOOK_AT_ALL = {
     "control_plane/delivery/identification.py": "a certificate names the agent, its row the tenant",
     "control_plane/foundation/database.py": "where it is defined",
     "control_plane/policy/membership.py": "where one person is a member: asked of themselves",
+    "control_plane/policy/proposals.py": "the loop that closes proposals nobody decided",
     "control_plane/templates/service.py": "the loop that closes reviews nobody finished",
     "control_plane/tracepoints/enforcement.py": "the loop that takes back what is locked",
     "control_plane/tracepoints/upkeep.py": "the loops that end what is over, and fill an empty Redis",

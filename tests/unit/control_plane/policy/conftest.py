@@ -13,8 +13,10 @@ from control_plane.foundation.clock import ManualClock
 from control_plane.foundation.database import Database
 from control_plane.foundation.identifiers import TenantId
 from control_plane.policy.changing import PolicyChanges
+from control_plane.policy.index import base_of
 from control_plane.policy.membership import MembershipService
 from control_plane.policy.model import Permission, Resource
+from control_plane.policy.proposals import Proposals
 from control_plane.policy.roles import read_roles
 from control_plane.policy.service import PolicyService
 from tests.builders.audit_trail import BreakableTrail
@@ -29,9 +31,11 @@ class World:
 
     database: Database
     trail: BreakableTrail
+    clock: ManualClock
     policy: PolicyService
     membership: MembershipService
     changes: PolicyChanges
+    proposals: Proposals
 
     async def ask(self, who: str, permission: Permission, tenant: str = "acme", name: str = "*"):
         resource = Resource(TenantId(tenant), permission.partition(":")[0], name)
@@ -43,7 +47,9 @@ async def world(database: Database) -> AsyncIterator[World]:
     clock = ManualClock(datetime(2026, 11, 24, 12, tzinfo=UTC))
     trail = BreakableTrail(database, clock)
     book = read_roles()
-    membership = MembershipService(database, trail, book, clock, ISSUER)
+    policy = PolicyService(database, trail, book, clock)
+    proposals = Proposals(database, trail, clock, policy)
+    membership = MembershipService(database, trail, base_of(book), clock, ISSUER, proposals)
     await membership.unsafe_create_tenant("acme", "", "alice")
-    changes = PolicyChanges(database, trail, book, clock, LoggedDecisions())
-    yield World(database, trail, PolicyService(database, trail, book, clock), membership, changes)
+    changes = PolicyChanges(database, base_of(book), clock, LoggedDecisions(), proposals)
+    yield World(database, trail, clock, policy, membership, changes, proposals)

@@ -6,9 +6,11 @@ import dataclasses
 
 import pytest
 
-from control_plane.foundation.errors import Conflict, Denied, Invalid, NotFound, Stale
-from control_plane.policy.changing import VersionState
+from control_plane.foundation.errors import Denied, Invalid, NotFound, Stale
+from control_plane.foundation.identifiers import TenantId
 from control_plane.policy.model import Permission
+from control_plane.policy.policy_kind import VersionState
+from control_plane.policy.proposal_model import ProposalState
 from control_plane.policy.service import PolicyService
 from tests.builders.audit_trail import entries
 from tests.builders.principals import ISSUER, grant, principal
@@ -22,13 +24,15 @@ NO_MASKING = HEAD + "rules: [{id: m, subject: 'role:developer', action: 'masking
 READ = grant(Permission.POLICY_READ)
 WRITE = grant(Permission.POLICY_WRITE)
 BY_BOB = grant(Permission.POLICY_WRITE, by="bob")
+DECIDE = grant(Permission.PROPOSAL_DECIDE)
+BOB_DECIDES = grant(Permission.PROPOSAL_DECIDE, by="bob")
 REQUEST = Permission.TRACEPOINT_REQUEST
 
 
 @pytest.fixture
 async def world(world):
     await world.membership.put_member(grant(Permission.MEMBER_WRITE), "dora", ["developer"])
-    await world.membership.put_member(grant(Permission.MEMBER_WRITE), "bob", ["tenant-admin"])
+    await world.membership.unsafe_put_member(TenantId("acme"), "bob", ["tenant-admin"])
     return world
 
 
@@ -50,7 +54,7 @@ async def test_an_applied_change_holds_at_once_on_every_replica(world):
 
     applied = await world.changes.apply(WRITE, FREEZE, "release freeze")
 
-    assert applied.state is VersionState.APPLIED
+    assert applied.value.state is VersionState.APPLIED
     with pytest.raises(Denied, match="the rule freeze denies tracepoint:request") as denied:
         await asked.ask("dora", REQUEST)
     assert denied.value.extra["smallest_change"].endswith("freeze")
@@ -66,37 +70,30 @@ async def test_a_replica_that_cannot_read_its_version_decides_nothing(world):
 
 
 async def test_what_touches_masking_waits_for_a_second_person(world):
-    proposed = await world.changes.apply(WRITE, NO_MASKING, "")
+    proposed = (await world.changes.apply(WRITE, NO_MASKING, "")).proposal
 
-    assert proposed.state is VersionState.PROPOSED
+    assert (proposed.state, proposed.needs) == (ProposalState.PROPOSED, ("it touches masking:write",))
     with pytest.raises(Denied):
         await world.ask("dora", Permission.MASKING_WRITE)
     with pytest.raises(Denied, match="somebody else"):
-        await world.changes.approve(WRITE, proposed.version, proposed.digest)
-    with pytest.raises(Conflict, match="digest"):
-        await world.changes.approve(BY_BOB, proposed.version, "sha256:other")
+        await world.proposals.approve(DECIDE, proposed.id, proposed.digest)
 
-    applied = await world.changes.approve(BY_BOB, proposed.version, proposed.digest)
+    applied = await world.proposals.approve(BOB_DECIDES, proposed.id, proposed.digest)
 
-    assert (applied.state, applied.decided_by) == (VersionState.APPLIED, f"{ISSUER}|bob")
+    assert (applied.state, applied.decided_by) == (ProposalState.APPLIED, f"{ISSUER}|bob")
+    shown = await world.changes.show(READ)
+    assert (shown.author, shown.decided_by) == (f"{ISSUER}|alice", f"{ISSUER}|bob")
     assert (await world.ask("dora", Permission.MASKING_WRITE)).permission == Permission.MASKING_WRITE
     assert (await entries(world.database))[-2]["action"] == "policy.apply"
 
 
-async def test_a_refused_proposal_never_comes_into_force(world):
-    proposed = await world.changes.apply(WRITE, NO_MASKING, "")
-    await world.changes.reject(BY_BOB, proposed.version)
-
-    with pytest.raises(Conflict, match="rejected"):
-        await world.changes.approve(BY_BOB, proposed.version, proposed.digest)
-
-
 async def test_a_proposal_made_of_another_policy_is_stale(world):
-    proposed = await world.changes.apply(WRITE, NO_MASKING, "")
+    proposed = (await world.changes.apply(WRITE, NO_MASKING, "")).proposal
     await world.changes.apply(BY_BOB, FREEZE, "")
 
     with pytest.raises(Stale):
-        await world.changes.approve(BY_BOB, proposed.version, proposed.digest)
+        await world.proposals.approve(BOB_DECIDES, proposed.id, proposed.digest)
+    assert (await world.proposals.show(READ, proposed.id)).state is ProposalState.STALE
 
 
 async def test_nobody_grants_what_they_do_not_hold(world):
@@ -154,10 +151,10 @@ async def test_simulate_finds_the_recorded_decisions_that_would_flip(world):
 
 
 async def test_an_old_version_comes_back_by_the_same_rules(world):
-    first = await world.changes.apply(WRITE, HEAD, "")
+    first = (await world.changes.apply(WRITE, HEAD, "")).value
     await world.changes.apply(WRITE, FREEZE, "")
 
-    back = await world.changes.rollback(WRITE, first.version)
+    back = (await world.changes.rollback(WRITE, first.version)).value
 
     assert (back.version, back.source, back.state) == (3, HEAD, VersionState.APPLIED)
     assert (await world.ask("dora", REQUEST)).permission == REQUEST

@@ -22,6 +22,20 @@ async def test_a_new_tenant_has_the_administrator_that_was_named(world):
     assert (await world.ask("carol", Permission.MEMBER_WRITE, tenant="globex")).resource.tenant == "globex"
 
 
+async def test_whoever_creates_a_tenant_seats_its_first_people(world):
+    await world.membership.create_tenant(
+        grant(Permission.TENANT_CREATE, tenant="platform"), "globex", "", "carol", [("rita", ["reviewer"])]
+    )
+
+    assert (await world.ask("rita", Permission.TEMPLATE_REVIEW, tenant="globex")).resource.tenant == "globex"
+    seated = (await entries(world.database, "globex"))[-2]
+    assert (seated["action"], seated["actor"], seated["detail"]["after"]) == (
+        "member.change",
+        f"{ISSUER}|alice",
+        ["reviewer"],
+    )
+
+
 @pytest.mark.parametrize("name", ["", "Acme", "a b", "-a", "platform", "system", "x" * 64])
 async def test_a_tenants_name_is_a_dns_label_that_nobody_needs(world, name):
     with pytest.raises(Invalid):
@@ -34,7 +48,7 @@ async def test_a_tenants_name_is_taken_once(world):
 
 
 async def test_the_roles_given_replace_those_held(world):
-    await world.membership.put_member(WRITE, "bob", ["viewer", "reviewer"])
+    await world.membership.put_member(WRITE, "bob", ["viewer"])
     await world.membership.put_member(WRITE, "bob", ["developer"])
 
     members = await world.membership.members(grant(Permission.MEMBER_READ))

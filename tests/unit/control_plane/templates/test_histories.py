@@ -26,6 +26,7 @@ from control_plane.templates.lifecycle import TRANSITIONS, Event, State
 from control_plane.templates.service import TemplateService
 from tests.builders.audit_trail import BreakableTrail
 from tests.builders.database import sqlite_database
+from tests.builders.governing import Governing, governing
 from tests.builders.principals import grant
 from tests.builders.reviews import FakeReviewers, review
 from tests.builders.templates import SUM_YAML
@@ -163,6 +164,7 @@ class World:
     fake: FakeReviewers
     service: TemplateService
     rules: ApprovalRules
+    governing: Governing
 
 
 class History:
@@ -178,6 +180,7 @@ class History:
         self.model = Model(world.clock.now(), dict(world.fake.roles))
 
     async def run(self) -> None:
+        await self.world.governing.seat(self.tenant)
         for _ in range(STEPS):
             step = self.random.choice(
                 [
@@ -304,7 +307,7 @@ class History:
             self.model.strict = self.model.strict or told
         else:
             with suppress(ProbegateError):
-                await self.world.rules.delete(admin, "strict")
+                await self.world.governing.agreed(await self.world.rules.delete(admin, "strict"), self.tenant)
             self.model.strict = self.model.strict and not told
 
     async def wait(self, told: bool) -> None:
@@ -334,7 +337,9 @@ async def test_no_history_dispatches_what_was_not_approved(tmp_path) -> None:
         clock = ManualClock(datetime(2026, 11, 24, 12, tzinfo=UTC))
         trail, fake = BreakableTrail(database, clock), FakeReviewers()
         service = TemplateService(database, trail, clock, review(fake))
-        world = World(database, trail, clock, fake, service, ApprovalRules(database, trail, clock, read_roles()))
+        governed = await governing(database, trail, clock)
+        rules = ApprovalRules(database, clock, read_roles(), governed.proposals)
+        world = World(database, trail, clock, fake, service, rules, governed)
         for seed in range(HISTORIES):
             try:
                 await History(world, seed, seen).run()

@@ -9,11 +9,13 @@ import pytest
 from control_plane.foundation.errors import Conflict, Denied, Invalid
 from control_plane.identity.model import PrincipalKind
 from control_plane.policy.model import Permission
+from control_plane.policy.persons import PersonLinks
 from control_plane.policy.roles import read_roles
-from control_plane.templates.governing import ApprovalRules, PersonLinks
+from control_plane.templates.governing import ApprovalRules
 from control_plane.templates.lifecycle import State
 from control_plane.templates.service import TemplateService
 from tests.builders.audit_trail import actions, entries
+from tests.builders.governing import governing
 from tests.builders.principals import grant, principal
 from tests.builders.reviews import review, subject
 from tests.builders.templates import SUM_YAML
@@ -115,11 +117,12 @@ async def test_an_approver_who_lost_the_role_does_not_count_at_the_dispatch(serv
 
 
 async def test_by_lowering_the_threshold(service, database, trail, clock) -> None:
-    rules = ApprovalRules(database, trail, clock, read_roles())
+    governed = await governing(database, trail, clock)
+    rules = ApprovalRules(database, clock, read_roles(), governed.proposals)
     admin = grant(Permission.POLICY_WRITE, by="admin")
     await rules.put(admin, "two", {"functions": ["shop/*"], "approvals": 2})
     version = await submit(service)
-    await rules.delete(admin, "two")
+    await governed.agreed(await rules.delete(admin, "two"))
     assert (await approve(service, version, by="bob")).state is State.IN_REVIEW
     with pytest.raises(Conflict):
         await dispatch(database, service)
@@ -127,7 +130,7 @@ async def test_by_lowering_the_threshold(service, database, trail, clock) -> Non
 
 
 async def test_a_tenant_cannot_ask_for_less_than_the_platform(service, database, trail, clock) -> None:
-    rules = ApprovalRules(database, trail, clock, read_roles())
+    rules = ApprovalRules(database, clock, read_roles(), (await governing(database, trail, clock)).proposals)
     await rules.put(grant(Permission.POLICY_WRITE, by="admin"), "none", {"approvals": 0})
     version = await submit(service)
     assert (version.state, version.requirement.approvals) == (State.IN_REVIEW, 1)
@@ -135,7 +138,7 @@ async def test_a_tenant_cannot_ask_for_less_than_the_platform(service, database,
 
 async def test_a_threshold_that_rises_holds_for_what_was_approved_before(service, database, trail, clock) -> None:
     await approve(service, await submit(service))
-    rules = ApprovalRules(database, trail, clock, read_roles())
+    rules = ApprovalRules(database, clock, read_roles(), (await governing(database, trail, clock)).proposals)
     await rules.put(grant(Permission.POLICY_WRITE, by="admin"), "two", {"functions": ["shop/*"], "approvals": 2})
     with pytest.raises(Conflict, match="1 of 2 approvals"):
         await dispatch(database, service)

@@ -6,13 +6,13 @@ import control_plane.identity.tables  # noqa: F401 - its tables must exist
 from control_plane.foundation.clock import ManualClock
 from control_plane.foundation.identifiers import TenantId
 from control_plane.policy.locks import LockKind, LockService
-from control_plane.policy.membership import MembershipService
 from control_plane.policy.model import Permission
+from control_plane.policy.persons import PersonLinks
 from control_plane.policy.roles import read_roles
-from control_plane.templates.governing import PersonLinks
 from control_plane.templates.reviewers import MemberReviewers
 from tests.builders.audit_trail import BreakableTrail
-from tests.builders.principals import ISSUER, grant
+from tests.builders.governing import ungoverned
+from tests.builders.principals import grant
 from tests.builders.reviews import subject
 
 ACME = TenantId("acme")
@@ -28,7 +28,7 @@ MEMBERS = {
 async def test_the_panel_are_the_members_who_may_review_and_are_not_locked(database) -> None:
     clock = ManualClock(datetime(2026, 11, 24, 12, tzinfo=UTC))
     trail = BreakableTrail(database, clock)
-    membership = MembershipService(database, trail, read_roles(), clock, ISSUER)
+    membership = ungoverned(database, trail, clock).membership
     await membership.unsafe_create_tenant("acme", "", "admin")
     for name, roles in MEMBERS.items():
         await membership.unsafe_put_member(ACME, name, roles)

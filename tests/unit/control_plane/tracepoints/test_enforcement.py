@@ -10,13 +10,12 @@ from wire.v1 import gateway_pb2
 from control_plane.foundation.errors import Conflict, Denied, Invalid
 from control_plane.foundation.identifiers import TenantId
 from control_plane.policy.locks import LockKind
-from control_plane.policy.membership import MembershipService
 from control_plane.policy.model import Permission
-from control_plane.policy.roles import read_roles
 from control_plane.tracepoints.enforcement import LockedAgents
 from control_plane.tracepoints.lifecycle import State
 from tests.builders.audit_trail import actions, entries
-from tests.builders.principals import ISSUER, grant, principal
+from tests.builders.governing import ungoverned
+from tests.builders.principals import grant, principal
 from tests.builders.templates import SUM_YAML
 
 OTHER = SUM_YAML.replace("name: money-sum", "name: other-sum").replace("ttl: 10m", "ttl: 9m")
@@ -30,7 +29,7 @@ def subject(name):
 @pytest.fixture
 async def twenty(world):
     """Ten of carol's and ten of dora's, half of each of another template, on two builds."""
-    membership = MembershipService(world.database, world.trail, read_roles(), world.clock, ISSUER)
+    membership = ungoverned(world.database, world.trail, world.clock).membership
     await membership.unsafe_create_tenant("acme", "", "admin")
     await membership.unsafe_put_member(TenantId("acme"), "carol", ["responder"])
     await membership.unsafe_put_member(TenantId("acme"), "dora", ["developer"])

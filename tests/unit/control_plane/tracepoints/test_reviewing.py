@@ -9,13 +9,13 @@ import pytest
 from control_plane.foundation.errors import NotFound
 from control_plane.foundation.identifiers import TenantId
 from control_plane.masking.bound import PackMasks
-from control_plane.policy.membership import MembershipService
 from control_plane.policy.model import Permission
 from control_plane.policy.roles import read_roles
 from control_plane.tracepoints.reviewing import Reviewing
 from language import canonical
 from language.risk import RiskClass
-from tests.builders.principals import ISSUER, grant
+from tests.builders.governing import ungoverned
+from tests.builders.principals import grant
 from tests.builders.reviews import PACK, subject
 from tests.builders.templates import SUM_YAML
 
@@ -48,7 +48,7 @@ class FakeFleet:
 
 @pytest.fixture
 async def page(world):
-    membership = MembershipService(world.database, world.trail, read_roles(), world.clock, ISSUER)
+    membership = ungoverned(world.database, world.trail, world.clock).membership
     await membership.unsafe_create_tenant("acme", "", "admin")
     for name, role in [("carol", "developer"), ("bob", "reviewer"), ("gina", "auditor"), ("vera", "viewer")]:
         await membership.unsafe_put_member(TenantId("acme"), name, [role])
