@@ -19,6 +19,7 @@ from agents.masking import actions, numbers, texts
 from agents.masking.applying import DYNAMIC, ColumnRules, Decision, stricter
 from agents.masking.budget import Budget
 from agents.masking.cuts import Cut, cut_values
+from agents.masking.entities import shown_bytes
 from agents.masking.json_texts import JsonMasker
 from agents.masking.naming import vouched_by_names
 from agents.masking.shapes import clean, constant, list_entries, map_entries, null_flags, struct_of
@@ -201,6 +202,10 @@ class ColumnMasker:
         match treating.treatment.action:
             case Action.ALLOW:
                 return texts.Masked(array, 0)
+            case Action.DETECT if treating.kind == BYTES:
+                return texts.by_distinct(
+                    array, cut, lambda value, is_cut: shown_bytes(value, is_cut, treating.vouched), self._budget
+                )
             case Action.DETECT if kind == "string":
                 return texts.detect(array, cut, treating.vouched, self._budget)
             case Action.DETECT if kind in {"integer", "float"}:

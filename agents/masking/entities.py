@@ -7,13 +7,15 @@ it stands in the original. Of a cut text its end is judged by `tails` as well.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from agents.masking.detectors import ALL, NONE, bits_of, find, merged
 from agents.masking.detectors.model import Span
+from agents.masking.normalising import has_invisible
 from agents.masking.scanning import BASE64, ESCAPED, EVERYTHING, HEX, UNUSUAL, scanner
 from agents.masking.tails import tail_start
-from agents.masking.views import MAX_LEVELS, View, base64_words, normalised, unescaped
+from agents.masking.views import MAX_LEVELS, View, base64_words, hex_words, normalised, unescaped
 
 CUT: Final = "<CUT>"
 MIN_HEX: Final = 12  # characters: six bytes, the shortest entity there is ("a@b.io")
@@ -24,6 +26,12 @@ _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
 def shown_of(value: str, cut: bool, bits: int | None = None, vouched: frozenset[str] = NONE) -> str:
     """What may be shown of one text; `cut` when its end is missing."""
     spans = spans_of(value, cut, bits, vouched)
+    return shown_with(value, spans) if spans else value
+
+
+def shown_bytes(value: str, cut: bool, vouched: frozenset[str] = NONE) -> str:
+    """The same of binary data, which comes and is shown in hex: whatever it may spell is looked at."""
+    spans = _in_hex(value, vouched, cut=cut) or spans_of(value, cut, None, vouched)
     return shown_with(value, spans) if spans else value
 
 
@@ -51,13 +59,18 @@ def spans_of(value: str, cut: bool, bits: int | None = None, vouched: frozenset[
         view = normalised(value)
         bits |= scanner().bits_of(view.text)
     spans = _in_view(view, bits, vouched)
+    if bits & UNUSUAL and has_invisible(value):
+        apart = normalised(value, " ")
+        spans = _joined(spans, _in_view(apart, scanner().bits_of(apart.text), vouched))
     if bits & ESCAPED:
         spans = _joined(spans, _in_escapes(view, vouched))
     if bits & BASE64:
         spans = _joined(spans, _in_base64(view, spans))
     if bits & HEX and len(value) >= MIN_HEX and _HEX.fullmatch(value) and not (cut and value.isdecimal()):
-        spans = _joined(spans, _in_hex(value, cut=cut))
-    elif cut:
+        return _joined(spans, _in_hex(value, vouched, cut=cut))
+    if bits & HEX:
+        spans = _joined(spans, _in_words(view, hex_words(view), spans, 1))
+    if cut:
         spans = _with_tail(spans, view)
     return spans
 
@@ -83,43 +96,59 @@ def _in_escapes(view: View, vouched: frozenset[str]) -> list[Span]:
         found += _in_view(inner, bits, vouched)
         if bits & BASE64:
             found += _in_base64(inner, [])
+        if bits & HEX:
+            found += _in_words(inner, hex_words(inner), [], 1)
         if not bits & ESCAPED:
             break
     return found
 
 
 def _in_base64(view: View, known: list[Span], level: int = 1) -> list[Span]:
+    return _in_words(view, base64_words(view), known, level)
+
+
+def _in_words(view: View, words: Iterator[tuple[int, int, str]], known: list[Span], level: int) -> list[Span]:
+    """The words that hide something once they are decoded, each as a whole."""
     found: list[Span] = []
-    for start, end, text in base64_words(view):
+    for start, end, text in words:
         low, high = view.original(start, end)
         if any(span.start <= low and high <= span.end for span in known):
             continue
-        if (kind := _kind_inside(text, level)) is not None:
+        if (kind := _kind_inside(text, level) or _credentials(text)) is not None:
             found.append(Span(low, high, kind))
     return found
 
 
-def _kind_inside(text: str, level: int) -> str | None:
+def _kind_inside(text: str, level: int, vouched: frozenset[str] = NONE) -> str | None:
     """The kind of the first entity in a decoded text, which may hold escapes and, once more, base64."""
     view = normalised(text)
     bits = scanner().bits_of(view.text)
-    spans = find(view.text, bits & ALL)
+    wanted = bits_of(vouched) if vouched else 0
+    spans = find(view.text, bits & ALL | wanted, vouched)
+    if not spans and has_invisible(text):
+        apart = normalised(text, " ").text
+        spans = find(apart, scanner().bits_of(apart) & ALL | wanted, vouched)
     if not spans and bits & ESCAPED:
         spans = _in_escapes(view, NONE)
     if not spans and bits & BASE64 and level < MAX_LEVELS:
         spans = _in_base64(view, [], level + 1)
-    if not spans and (text.count(":") == 1 and text.isprintable() and " " not in text and "/" not in text):
-        return "BASIC_AUTH"  # name:password, which no pattern knows
+    if not spans and bits & HEX and level < MAX_LEVELS:
+        spans = _in_words(view, hex_words(view), [], level + 1)
     return spans[0].kind if spans else None
 
 
-def _in_hex(value: str, *, cut: bool) -> list[Span]:
+def _credentials(text: str) -> str | None:
+    """name:password, which no pattern knows: why else would anybody encode it?"""
+    alone = text.count(":") == 1 and text.isprintable() and " " not in text and "/" not in text
+    return "BASIC_AUTH" if alone else None
+
+
+def _in_hex(value: str, vouched: frozenset[str], *, cut: bool) -> list[Span]:
     """Bytes are shown as hex, and may be text: what would be hidden in the text hides the whole value."""
     data = bytes.fromhex(value)
     for encoding in ("utf-8", "latin-1"):
-        view = normalised(data.decode(encoding, "replace"))
-        if spans := find(view.text, scanner().bits_of(view.text) & ALL):
-            return [Span(0, len(value), spans[0].kind)]
+        if (kind := _kind_inside(data.decode(encoding, "replace"), 1, vouched)) is not None:
+            return [Span(0, len(value), kind)]
     if cut:
         start = tail_start(data.decode("latin-1"))
         return [] if start == len(data) else [Span(2 * start, len(value), CUT.strip("<>"))]

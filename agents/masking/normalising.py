@@ -31,17 +31,23 @@ class Normalised:
         return self.offsets[start], self.offsets[end - 1] + 1 if end > start else self.offsets[end]
 
 
-def normalise(text: str) -> Normalised:
+def normalise(text: str, gap: str = "") -> Normalised:
+    """`gap` stands for each character that nobody sees: it may stand inside an entity, or between a word and one."""
     if _UNUSUAL.search(text) is None:
         return Normalised(text, None)
     characters: list[str] = []
     offsets: list[int] = []
     for position, character in enumerate(text):
-        for replacement in _plain(character):
+        for replacement in _plain(character) or gap:
             characters.append(replacement)
             offsets.append(position)
     offsets.append(len(text))
     return Normalised("".join(characters), tuple(offsets))
+
+
+def has_invisible(text: str) -> bool:
+    """Whether some of its characters have no width."""
+    return _UNUSUAL.search(text) is not None and any(not _plain(character) for character in text)
 
 
 @lru_cache(maxsize=8192)

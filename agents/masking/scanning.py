@@ -33,7 +33,7 @@ _SIGNS: Final = {
     "unusual": r"[^\t\n\r\x20-\x7e]",  # `normalising` has work to do
     "escaped": r"%[0-9A-Fa-f]{2}|\\[ux][0-9A-Fa-f]{2}|&#[0-9x]|[0-9]\+[0-9]|\\[\"\\/]",
     "base64": _BASE64_OF_TEXT,
-    "hex": r"\n(?:[2-7][0-9a-f]){6}",  # bytes that are ASCII text
+    "hex": r"\n(?:[2-7][0-9a-f]){6}|(?:[2-7][0-9a-f]){10}|(?:[2-7][0-9A-F]){10}",  # bytes that are ASCII text
 }
 TRIGGERS: Final[tuple[str, ...]] = (*(detector.trigger for detector in DETECTORS), *_SIGNS.values())
 UNUSUAL, ESCAPED, BASE64, HEX = (1 << len(DETECTORS) + position for position in range(len(_SIGNS)))

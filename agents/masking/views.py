@@ -21,8 +21,12 @@ MAX_DECODED: Final = 64 * 1024  # characters of one value; captures are far shor
 _ESCAPE: Final = re.compile(
     r"(?:%[0-9A-Fa-f]{2})+|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[\"'/\\]|&#(?:[0-9]{1,6}|x[0-9A-Fa-f]{1,5});|\+"
 )
+_HEX: Final = re.compile(
+    r"(?<![0-9A-Za-z])(?:[0-9a-f]{2}){10,}+(?![0-9A-Za-z])|(?<![0-9A-Za-z])(?:[0-9A-F]{2}){10,}+(?![0-9A-Za-z])"
+)
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-]{8,}={0,2}")
 _HEX_ONLY: Final = re.compile(r"[0-9a-f]+|[0-9A-F]+")
+_PRINTED: Final = "\r\n\t\0\u200b\u200c\u200d\ufeff\u00ad\u00a0"  # besides those that are: what texts hold unseen
 _MIN_PRINTABLE: Final = 0.95  # of decoded characters: what is no text was no base64 of one
 
 
@@ -40,8 +44,8 @@ class View:
         return self.starts[start], self.ends[end - 1]
 
 
-def normalised(value: str) -> View:
-    found = normalise(value)
+def normalised(value: str, gap: str = "") -> View:
+    found = normalise(value, gap)
     if found.offsets is None:
         return View(value)
     starts = list(found.offsets[:-1])
@@ -83,6 +87,14 @@ def base64_words(view: View) -> Iterator[tuple[int, int, str]]:
             yield match.start(), match.end(), decoded
 
 
+def hex_words(view: View) -> Iterator[tuple[int, int, str]]:
+    """Where in the view a word is hex of a text, and that text."""
+    for match in _HEX.finditer(view.text, 0, MAX_DECODED):
+        text = bytes.fromhex(match.group()).decode("utf-8", "replace")
+        if _printable(text):
+            yield match.start(), match.end(), text
+
+
 def _from_base64(word: str) -> str | None:
     bare = word.rstrip("=")
     if len(bare) % 4 == 1 or _HEX_ONLY.fullmatch(bare) or bare.isdecimal():
@@ -92,8 +104,11 @@ def _from_base64(word: str) -> str | None:
         text = raw.decode()
     except (binascii.Error, ValueError):
         return None
-    printable = sum(character.isprintable() or character in "\r\n\t" for character in text)
-    return text if text and printable >= _MIN_PRINTABLE * len(text) else None
+    return text if text and _printable(text) else None
+
+
+def _printable(text: str) -> bool:
+    return sum(character.isprintable() or character in _PRINTED for character in text) >= _MIN_PRINTABLE * len(text)
 
 
 def _decoded(escape: str) -> str:
