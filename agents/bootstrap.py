@@ -36,6 +36,8 @@ from agents.stages.binding import BoundFile
 from agents.stages.probe import Stages
 from agents.stages.service import Prober
 from agents.stages.symbols import StackSymbols
+from agents.supervisor.host_budget import HostBudget
+from agents.supervisor.ledger import FileLedger
 from agents.supervisor.loading import Loading
 from agents.supervisor.service import Supervisor
 from agents.uplink.channel import Server
@@ -111,7 +113,9 @@ async def build_agent(
     admission = Admission(Identity(identity.tenant, identity.spiffe_id), identity.spec_keys, settings.host, seen)
     uplink = Uplink(server, identity, store, settings.state)
     loading = Loading(settings.state / LOADING_FILE)
-    return Agent(Supervisor(admission, prober, build_reading(settings).binaries, uplink, loading), uplink, kernel)
+    budget = HostBudget(settings.host.limits.host_cpu, FileLedger(settings.shared, prober.stages.boot_ns))
+    supervisor = Supervisor(admission, prober, build_reading(settings).binaries, uplink, loading, budget)
+    return Agent(supervisor, uplink, kernel)
 
 
 def _decode(layout: RecordLayout, records: npt.NDArray[np.uint8], file: BoundFile) -> RecordBatch:

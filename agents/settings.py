@@ -3,7 +3,8 @@
 The only place that reads the environment. The file (PROBEGATE_AGENT_CONFIG, /etc/probegate/agent.yaml) may hold
 
     deny: {functions: ["crypto/*"], paths: ["/usr/sbin/sshd"]}       shell globs over the whole name
-    limits: {ttl: 1h, maxEventsPerSecond: 1000, maxHits: 100000, maxString: 256, maxItems: 16, maxDepth: 3, cpu: 1%}
+    limits: {ttl: 1h, maxEventsPerSecond: 1000, maxHits: 100000, maxString: 256, maxItems: 16, maxDepth: 3, cpu: 1%,
+             hostCpu: 25%}                                       of one core, all probes of the host together
     allowUnmasked: false                                             `probegate-agent try --unmasked`
 
 and nothing else: a misspelt limit would be no limit. The limits bind what the control plane signs; `try` is started by
@@ -28,6 +29,8 @@ from language.errors import TemplateError
 DEFAULT_CONFIG: Final = Path("/etc/probegate/agent.yaml")
 DEFAULT_STATE: Final = Path("/var/lib/probegate-agent")
 ROOT_CACHE: Final = Path("/var/cache/probegate-agent")
+DEFAULT_SHARED: Final = Path("/run/probegate-agent")
+MAX_CORES: Final = 64
 MAX_CONFIG: Final = 1 << 20  # bytes; a list of globs
 
 _T = TypeVar("_T")
@@ -48,6 +51,7 @@ class BadSettings(Exception):
 class Settings:
     state: Path = DEFAULT_STATE  # PROBEGATE_AGENT_STATE: identity and seen versions
     cache: Path = ROOT_CACHE  # PROBEGATE_AGENT_CACHE: indexes of executables, can be deleted at any time
+    shared: Path = DEFAULT_SHARED  # PROBEGATE_AGENT_SHARED: what probes cost, for the other agents of this host
     host: HostPolicy = field(default_factory=HostPolicy)
 
 
@@ -61,6 +65,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         state=Path(env.get("PROBEGATE_AGENT_STATE") or DEFAULT_STATE),
         cache=Path(env.get("PROBEGATE_AGENT_CACHE") or _default_cache(env)),
+        shared=Path(env.get("PROBEGATE_AGENT_SHARED") or DEFAULT_SHARED),
         host=read_host_policy(path) if path.exists() else HostPolicy(),
     )
 
@@ -81,7 +86,7 @@ def read_host_policy(path: Path) -> HostPolicy:
         return HostPolicy(
             deny_functions=_patterns(deny, "functions"),
             deny_paths=_patterns(deny, "paths"),
-            limits=_limits(_mapping(top.get("limits", {}), "limits", {*_LIMITS, "ttl", "cpu"})),
+            limits=_limits(_mapping(top.get("limits", {}), "limits", {*_LIMITS, "ttl", "cpu", "hostCpu"})),
             allow_unmasked=_typed(top, "allowUnmasked", bool, default=True),
         )
     except BadSettings as error:
@@ -96,7 +101,10 @@ def _default_cache(env: Mapping[str, str]) -> Path:
 
 def _limits(given: Mapping[str, Any]) -> HostLimits:
     numbers = {name: _positive(given, key, getattr(HostLimits(), name)) for key, name in _LIMITS.items()}
-    return HostLimits(**numbers, ttl=_ttl(given), cpu=_cpu(given))
+    cpu = _cpu(given, "cpu", HostLimits().cpu, most=1)
+    return HostLimits(
+        **numbers, ttl=_ttl(given), cpu=cpu, host_cpu=_cpu(given, "hostCpu", HostLimits().host_cpu, MAX_CORES)
+    )
 
 
 def _ttl(given: Mapping[str, Any]) -> timedelta:
@@ -108,17 +116,17 @@ def _ttl(given: Mapping[str, Any]) -> timedelta:
         raise BadSettings(f"limits.ttl: {error}") from error
 
 
-def _cpu(given: Mapping[str, Any]) -> float:
-    """`1%` or 0.01: a share of one core."""
-    if "cpu" not in given:
-        return HostLimits().cpu
-    text = str(given["cpu"])
+def _cpu(given: Mapping[str, Any], key: str, default: float, most: int) -> float:
+    """`1%` or 0.01: a share of one core; at most `most` cores."""
+    if key not in given:
+        return default
+    text = str(given[key])
     try:
         share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError as error:
-        raise BadSettings(f"limits.cpu must be a share of one core such as 1%, not {text!r}") from error
-    if not 0 < share <= 1:
-        raise BadSettings(f"limits.cpu must be over 0 and at most 100%, not {text!r}")
+        raise BadSettings(f"limits.{key} must be a share of one core such as 1%, not {text!r}") from error
+    if not 0 < share <= most:
+        raise BadSettings(f"limits.{key} must be over 0 and at most {most}00%, not {text!r}")
     return share
 
 

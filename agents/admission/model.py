@@ -76,6 +76,7 @@ class HostLimits:
     max_items: int = 256
     max_depth: int = 8
     cpu: float = 0.05  # of one core
+    host_cpu: float = 0.25  # of one core, all probes of the host together: five probes at their limit
 
 
 @dataclass(frozen=True)

@@ -114,9 +114,18 @@ class Life:
         return self.state in ALIVE
 
     @property
+    def ending(self) -> bool:
+        return self._asked is not None
+
+    @property
     def cpu_share(self) -> float:
         """Of one core, in the last whole window."""
         return self._probe.cpu_share if self.state is State.ARMED else 0.0
+
+    @property
+    def build_ids(self) -> tuple[str, ...]:
+        """Of the executables that it probes."""
+        return self._build_ids
 
     def end(self, reason: EndReason, detail: str = "") -> None:
         """Soon, with a last accounting. The first reason stays."""

@@ -28,6 +28,7 @@ from agents.stages.binding import refuse_denied
 from agents.stages.forecast import MAX_DROPPED, MAX_TEMPLATE, forecast
 from agents.stages.functions import MAX_FUNCTIONS, FunctionLister, as_json
 from agents.stages.service import Prober
+from agents.supervisor.host_budget import HostBudget, Share
 from agents.supervisor.life import Ended, Life, Reports, Shared
 from agents.supervisor.lifecycle import FOR_GOOD, EndReason, Event, after
 from agents.supervisor.loading import Loading
@@ -60,11 +61,18 @@ class Supervisor:
     """Everything that lives on this host. `run` must be running before the first message comes."""
 
     def __init__(
-        self, admission: Admission, prober: Prober, functions: FunctionLister, answers: Answers, loading: Loading
+        self,
+        admission: Admission,
+        prober: Prober,
+        functions: FunctionLister,
+        answers: Answers,
+        loading: Loading,
+        budget: HostBudget,
     ) -> None:
         self._admission = admission
         self._prober = prober
         self._loading = loading
+        self._budget = budget
         self._workers = Workers()
         self._shared = Shared(prober, answers, lambda: self._leased_until, loading, self._workers)
         self._functions = functions
@@ -86,7 +94,7 @@ class Supervisor:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                await pulse.run(self._stopped, lambda: None)
+                await pulse.run(self._stopped, self._keep_host_budget)
                 for life in self._lives.values():
                     life.pause()
         finally:
@@ -208,6 +216,13 @@ class Supervisor:
         self._lives[spec.tracepoint_id] = life
         self._tasks[spec.tracepoint_id] = self._group.create_task(self._live(life))
         self._forget_oldest()
+
+    def _keep_host_budget(self) -> None:
+        lives = {key: life for key, life in self._lives.items() if life.alive and not life.ending}
+        shares = [Share(life.spec.tenant, key, life.cpu_share) for key, life in lives.items()]
+        for share, reason in self._budget.judge(shares, self._prober.stages.boot_ns()):
+            _LOG.warning("%s: %s", share.tracepoint_id, reason)
+            lives[share.tracepoint_id].end(EndReason.BUDGET, reason)
 
     def _bury(self, spec: AdmittedSpec, nonce: str) -> None:
         """It took the agent down while it was being loaded: heard, and not tried again."""

@@ -57,6 +57,8 @@ def test_an_empty_file_changes_nothing(tmp_path, text):
         "limits: {cpu: 0%}",
         "limits: {cpu: 200%}",
         "limits: {cpu: much}",
+        "limits: {hostCpu: 0%}",
+        "limits: {hostCpu: 6500%}",
         "limits: {cpu: nan}",
         "limits: {ttl: forever}",
         "allowUnmasked: maybe",

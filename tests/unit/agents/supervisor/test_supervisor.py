@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from wire.dsse import key_id
 from wire.v1 import gateway_pb2, spec_pb2
 
-from agents.admission.model import HostPolicy
+from agents.admission.model import HostLimits, HostPolicy
 from agents.admission.seen_versions import SeenVersions
 from agents.admission.service import Admission, Identity
 from agents.binaries.model import FunctionSummary, Language, Unresolved, UnresolvedReason
@@ -21,6 +21,8 @@ from agents.compiler.model import Counter
 from agents.masking.model import MaskedBatch
 from agents.runtime.model import ArmReason
 from agents.supervisor import life, pulse, service
+from agents.supervisor.host_budget import HostBudget
+from agents.supervisor.ledger import FileLedger
 from agents.supervisor.loading import Loading
 from agents.supervisor.service import Supervisor
 from agents.uplink.model import BatchHead, QuestionRefused
@@ -81,7 +83,10 @@ class Agent:
         seen = SeenVersions(host.folder / "seen.json")
         admission = Admission(Identity("acme", ME), keys, policy or HostPolicy(), seen)
         loading = Loading(host.folder / "loading.json")
-        self.supervisor = Supervisor(admission, host.prober(policy), self, self.gateway, loading)
+        budget = HostBudget(
+            (policy or HostPolicy()).limits.host_cpu, FileLedger(host.folder / "run", lambda: host.boot)
+        )
+        self.supervisor = Supervisor(admission, host.prober(policy), self, self.gateway, loading, budget)
         self.supervisor.leased(host.boot + int(LEASE.total_seconds() * 1e9))
 
     def functions(self, file: str, pattern: str | None, limit: int) -> tuple[FunctionSummary, ...]:
@@ -278,6 +283,27 @@ async def test_a_broken_cpu_budget_ends_it(agent, host):
     await agent.gone()
     assert agent.gateway.ended == "budget"
     assert "allowed 1.0%" in agent.gateway.statuses[-1].detail
+
+
+async def test_a_broken_host_budget_ends_the_most_expensive_and_leaves_the_others(host):
+    agent = Agent(host, HostPolicy(limits=HostLimits(cpu=1.0, host_cpu=0.04)))
+    task = asyncio.create_task(agent.supervisor.run())
+    await asyncio.sleep(0)
+    for number in range(3):
+        await agent.want(spec(template(limits=LimitSpec(cpu=0.5)), f"tp_{number}"))
+        await agent.armed(number + 1)
+    for _ in range(12):
+        for number, armed in enumerate(host.in_kernel):
+            armed.count(Counter.FILTERED, 5_000 * (number + 1))
+        host.pass_time(timedelta(seconds=0.5))
+        agent.supervisor.leased(host.boot + 60 * 10**9)
+        await asyncio.sleep(0.03)
+    ended = await until(lambda: [status for status in agent.gateway.statuses if status.end_reason])
+    assert [(status.tracepoint_id, status.end_reason) for status in ended] == [("tp_2", "budget")]
+    assert ended[0].detail.startswith("host budget: ")
+    assert agent.supervisor.running() == {"tp_0": 1, "tp_1": 1}
+    agent.supervisor.stop()
+    await task
 
 
 async def test_the_end_of_a_named_process_ends_it(agent, host):
