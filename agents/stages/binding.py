@@ -18,6 +18,8 @@ from typing import Protocol
 from agents.admission.model import HostPolicy, RefusalReason, Refused
 from agents.binaries.model import ResolvedProbe
 from agents.compiler.model import BpfProgram, CompileRequest
+from agents.masking.model import FieldRule
+from agents.masking.typed_rules import typed_rules
 from agents.processes.model import NoProcess, NoProcessReason, Process
 from agents.processes.service import ProcessSource, choose
 from agents.stages.order import ProbeOrder
@@ -43,6 +45,7 @@ class BoundFile:
     resolved: ResolvedProbe
     program: BpfProgram
     processes: tuple[tuple[Process, int], ...]
+    rules: tuple[FieldRule, ...] = ()  # the order's, with those by type bound to this file
 
 
 class Binder:
@@ -56,7 +59,7 @@ class Binder:
         self._resolver = resolver
         self._compile = compile_probe
         self._host = host
-        self._known: dict[FileKey, tuple[ResolvedProbe, BpfProgram]] = {}
+        self._known: dict[FileKey, tuple[ResolvedProbe, BpfProgram, tuple[FieldRule, ...]]] = {}
 
     def bind(self, running: Sequence[int] = ()) -> tuple[BoundFile, ...]:
         """What of the target is not probed yet: all its processes but those with a pid in `running`.
@@ -74,9 +77,11 @@ class Binder:
             request = self._order.request
             resolved = self._resolver.resolve(path, self._order.function, request.at, self._order.line)
             program = self._compile(resolved, request)
-            self._known[key] = replace(resolved, types={}), program  # the types of a big program weigh MBs
-        resolved, program = self._known[key]
-        return BoundFile(path, resolved, program, tuple((each, self._bias(each, resolved)) for each in processes))
+            rules = typed_rules(self._order.rules, resolved, request)
+            self._known[key] = replace(resolved, types={}), program, rules  # the types of a big program weigh MBs
+        resolved, program, rules = self._known[key]
+        biases = tuple((each, self._bias(each, resolved)) for each in processes)
+        return BoundFile(path, resolved, program, biases, rules)
 
     def _bias(self, process: Process, resolved: ResolvedProbe) -> int:
         if not resolved.position_independent:

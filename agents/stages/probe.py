@@ -265,7 +265,7 @@ class RunningProbe:
     def _masked(self, part: _Part, records: npt.NDArray[np.uint8]) -> MaskedBatch | None:
         try:
             decoded = self._stages.decode(part.file.program.layout, records, part.file)
-            return self._stages.mask(decoded, self._order.rules)
+            return self._stages.mask(decoded, part.file.rules)
         except Exception as error:  # noqa: BLE001 -- whatever a hostile target wrote: its rows are lost and counted, the probe goes on
             # The error's text may quote a captured value; its type and place do not.
             _LOG.error("%d records of %s dropped: %s", len(records), self._order.function, place_of(error))
