@@ -15,6 +15,7 @@ from typing import Final
 from agents.binaries import dwarf_constants as dw
 from agents.binaries.dwarf_entries import DebugInformation, Entry
 from agents.binaries.dwarf_forms import BadDwarf
+from agents.binaries.go_maps import map_groups
 from agents.binaries.model import (
     Array,
     Boolean,
@@ -117,7 +118,10 @@ class GoTypes:
             key, value = entry.number(dw.AT_GO_KEY), entry.number(dw.AT_GO_ELEM)
             if key is None or value is None:
                 return ReadType(Opaque(name, WORD, "a map whose key and value types are not stated"))
-            return ReadType(Map(name, TypeId(key), TypeId(value)), behind=(TypeId(key), TypeId(value)))
+            groups = map_groups(self._debug, entry)
+            stored = () if groups is None else (groups.key, groups.value)
+            held = Map(name, TypeId(key), TypeId(value), groups=groups)
+            return ReadType(held, behind=(TypeId(key), TypeId(value), *stored))
         if kind == Kind.STRING:
             return ReadType(String(name))
         if kind == Kind.SLICE:

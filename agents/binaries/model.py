@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 from agents.absence import Absent
 
@@ -57,11 +57,14 @@ class Enumeration:
 
 @dataclass(frozen=True)
 class Pointer:
-    """`target` is None for void*, unsafe.Pointer and uintptr-like handles."""
+    """`target` is None for void*, unsafe.Pointer and uintptr-like handles. The address is the first of `size` bytes:
+    std::shared_ptr has more of them. `reference`: C++ code names what it points at, never itself.
+    """
 
     name: str
     target: TypeId | None
     size: int = 8
+    reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,20 +118,52 @@ class Array:
 
 
 @dataclass(frozen=True)
+class Header:
+    """Where in a string or list the pointer and the length are, 8 bytes each, in bytes from its start.
+
+    `unit` above 0: at `length` is the end's address, and the length is the distance in units of so many bytes.
+    """
+
+    pointer: int = 0
+    length: int = 8
+    unit: int = 0
+
+    @property
+    def span(self) -> int:
+        return max(self.pointer, self.length) + 8
+
+
+PLAIN: Final = Header()
+
+
+@dataclass(frozen=True)
 class String:
-    """Pointer then length, 16 bytes: Go's string, Rust's &str."""
+    """Go's string, Rust's &str and String, std::string and std::string_view."""
 
     name: str
     size: int = 16
+    header: Header = PLAIN
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Pointer then length: Go's []T (then capacity, 24 bytes), Rust's &[T] (16 bytes)."""
+    """Go's []T (pointer, length, capacity: 24 bytes), Rust's &[T] (16 bytes) and Vec<T>, std::vector<T>."""
 
     name: str
     element: TypeId
     size: int = 24
+    header: Header = PLAIN
+
+
+@dataclass(frozen=True)
+class Optional:
+    """std::optional: the value at `value` is alive when the byte at `flag` is not 0."""
+
+    name: str
+    size: int
+    flag: int
+    value: int
+    type: TypeId
 
 
 @dataclass(frozen=True)
@@ -155,13 +190,41 @@ class Interface:
 
 
 @dataclass(frozen=True)
+class MapGroups:
+    """How a Go map's entries lie in memory: eight to a group, each with a control byte that says whether it is there.
+
+    The map is a pointer to its header. `directory`: the header's pointer to the groups. `depth`: 0 there means that there is
+    one group only. Swiss tables (Go 1.24, internal/runtime/maps): `depth` is the 8 byte dirLen; when it is not 0, `directory`
+    leads to table pointers, and a table has at `table` the address of its groups and then their number less one. Before that
+    (runtime.hmap): `depth` is the byte B, and `directory` leads to 1 << B buckets; what overflows one is elsewhere.
+    """
+
+    swiss: bool
+    header: int  # bytes of the header that say all this; its first word counts the entries
+    directory: int
+    depth: int
+    table: int
+    size: int  # bytes of a group
+    control: int  # offsets in a group
+    keys: int
+    values: int
+    key_step: int
+    value_step: int
+    key: TypeId  # as they are stored: a pointer for what is large
+    value: TypeId
+    full: tuple[int, int]  # control bytes, inclusive
+
+
+@dataclass(frozen=True)
 class Map:
-    """Go map: a pointer to its header (Swiss table from Go 1.24)."""
+    """Go map. `groups` is None where its entries are not read, for the reason that `unread` gives a person."""
 
     name: str
     key: TypeId
     value: TypeId
     size: int = 8
+    groups: MapGroups | None = None
+    unread: str = "the debug information does not say how its entries lie in memory"
 
 
 @dataclass(frozen=True)
@@ -184,6 +247,7 @@ Type = (
     | Array
     | String
     | Slice
+    | Optional
     | Interface
     | Map
     | Opaque
@@ -302,8 +366,10 @@ class EntryChoice:
 
 
 class ReturnMethod(StrEnum):
-    RET_SITES = "ret_sites"  # Go: a probe at each RET; a uretprobe would break a moving stack
-    URETPROBE = "uretprobe"  # C, C++, Rust
+    RET_SITES = (
+        "ret_sites"  # a probe at each RET: a uretprobe would break a Go stack that moves, and one that is unwound
+    )
+    URETPROBE = "uretprobe"  # where nothing can unwind: see `native_returns`
 
 
 @dataclass(frozen=True)
@@ -344,7 +410,9 @@ class ResolvedProbe:
     arguments: tuple[Variable, ...]  # locations hold at the first instruction and at `entry`
     results: tuple[Variable, ...]  # locations hold at every one of `returns`, or after the return for a uretprobe
     entry: Site
-    returns: tuple[Site, ...]  # RET_SITES: each RET. URETPROBE: empty, `entry` is armed with the return flag
+    returns: tuple[
+        Site, ...
+    ]  # RET_SITES: each RET, none when it has none. URETPROBE: empty, `entry` is armed with the return flag
     return_method: ReturnMethod
     inlined_copies: tuple[Site, ...]  # where callers inlined it; `arguments` do not hold there
     go: GoRuntime | None

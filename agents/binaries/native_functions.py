@@ -5,7 +5,7 @@ its location list; by tracing what the prologue stores into its frame slot (a bu
 from the first instruction on); by the calling convention, for C and C++ functions whose signature the optimiser cannot
 have changed. The convention also checks the first two: a contradiction makes the place unknown, never a guess.
 
-Results are read after the return: by the psABI for C and C++; for Rust, whose convention is not specified, only what rustc
+How returns are seen is told by `native_returns`. Results are read at the return: by the psABI for C and C++; for Rust, whose convention is not specified, only what rustc
 has always returned like a C scalar or a pair of them.
 """
 
@@ -18,8 +18,9 @@ from typing import Final
 from agents.absence import Absent, Reason
 from agents.binaries import dwarf_constants as dw
 from agents.binaries import sysv_abi
+from agents.binaries.code_sites import entry_candidates
 from agents.binaries.dwarf_entries import Entry
-from agents.binaries.dwarf_expressions import OP_DEREF, evaluate
+from agents.binaries.dwarf_expressions import OP_DEREF, PieceList, evaluate
 from agents.binaries.function_entries import attribute, full_name, type_of
 from agents.binaries.function_entry import entry_sites
 from agents.binaries.model import (
@@ -30,7 +31,6 @@ from agents.binaries.model import (
     Piece,
     Pointer,
     Register,
-    ReturnMethod,
     Slice,
     String,
     Struct,
@@ -40,6 +40,7 @@ from agents.binaries.model import (
     Variable,
     VariantPart,
 )
+from agents.binaries.native_returns import returns
 from agents.binaries.native_types import STRUCTS, NativeTypes
 from agents.binaries.probed_function import Described, ProbedFunction, located
 from agents.binaries.spilled_arguments import Slots, at_entry, traced_slots
@@ -79,7 +80,8 @@ def describe(function: ProbedFunction, language: Language) -> Described:
         results = ()  # the unit type
     table = close([v.type for v in (*arguments, *results)], types.read)
     entry, entries = entry_sites(function, arguments)
-    return Described(arguments, results, entry, (), ReturnMethod.URETPROBE, table, _notes(function), entries=entries)
+    method, exits, notes = returns(function, language)
+    return Described(arguments, results, entry, exits, method, table, (*_notes(function), *notes), entries=entries)
 
 
 def parameters(function: ProbedFunction, types: NativeTypes) -> list[Parameter]:
@@ -138,7 +140,8 @@ def _stated_at_entry(function: ProbedFunction, parameter: Parameter, slots: Slot
     """By a location list that covers the first instruction, or by the slot that the prologue fills."""
     location = parameter.entry.attributes.get(dw.AT_LOCATION)
     if not isinstance(location, bytes):
-        return located(function.stated(parameter.entry, function.low), parameter.size)
+        stated = function.stated(parameter.entry, function.low)
+        return located(stated if stated is not None else _soon_after(function, parameter), parameter.size)
     after = _prologue_end(function)
     if location.endswith(DEREFERENCE) and after < function.high:
         return _behind_slot(function, location.removesuffix(DEREFERENCE), after, parameter.size, slots)
@@ -152,6 +155,18 @@ def _stated_at_entry(function: ProbedFunction, parameter: Parameter, slots: Slot
     return (
         located(function.stated(parameter.entry, function.low), parameter.size) if pieces is None else _unknown(place)
     )
+
+
+def _soon_after(function: ProbedFunction, parameter: Parameter) -> PieceList | None:
+    """Where a list that begins within the prologue puts it, when all that this place depends on is as it was at the start."""
+    for candidate in sorted(entry_candidates(function.body, function.symbols.get), key=lambda c: c.instruction.address):
+        pieces = function.stated(parameter.entry, candidate.instruction.address)
+        if pieces:
+            places = [place for _, place in pieces]
+            registers = {place.register for place in places if isinstance(place, InRegister | InMemory)}
+            same = not registers & (candidate.written | {Register.RSP}) and not candidate.memory_written
+            return pieces if same else None
+    return None
 
 
 def _behind_slot(function: ProbedFunction, expression: bytes, after: int, size: int, slots: Slots) -> Location | Absent:

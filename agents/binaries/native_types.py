@@ -13,6 +13,7 @@ from typing import Final
 from agents.binaries import dwarf_constants as dw
 from agents.binaries.dwarf_entries import DebugInformation, Entry
 from agents.binaries.dwarf_forms import BadDwarf
+from agents.binaries.library_types import library_type
 from agents.binaries.model import (
     Array,
     Boolean,
@@ -35,6 +36,7 @@ MAX_NAMES: Final = 32  # typedefs and qualifiers on one type
 MAX_ENUMERATORS: Final = 4096
 MAX_DIMENSIONS: Final = 8  # of one array
 POINTER: Final = 8
+BOX: Final = "alloc::boxed::Box<"  # of a str or a slice: a pointer and a length, like &str
 
 _QUALIFIERS: Final = frozenset({dw.TAG_CONST_TYPE, dw.TAG_VOLATILE_TYPE, dw.TAG_RESTRICT_TYPE, dw.TAG_ATOMIC_TYPE})
 POINTERS: Final = frozenset({dw.TAG_POINTER_TYPE, dw.TAG_REFERENCE_TYPE, dw.TAG_RVALUE_REFERENCE_TYPE})
@@ -141,13 +143,14 @@ class NativeTypes:
         if inner.tag == dw.TAG_SUBROUTINE_TYPE:
             return ReadType(Opaque(name or "function pointer", POINTER, "a function pointer"))
         mark = {dw.TAG_REFERENCE_TYPE: "&", dw.TAG_RVALUE_REFERENCE_TYPE: "&&"}.get(entry.tag, "*")
-        return ReadType(Pointer(name or f"{inner_name or 'unnamed'} {mark}", TypeId(target)), behind=(TypeId(target),))
+        shown = name or f"{inner_name or 'unnamed'} {mark}"
+        return ReadType(Pointer(shown, TypeId(target), reference=mark != "*"), behind=(TypeId(target),))
 
     def _struct(self, entry: Entry, name: str, size: int) -> ReadType:
-        if self._rust:
-            special = self._rust_special(entry, name, size)
-            if special is not None:
-                return special
+        special = self._rust_special(entry, name, size) if self._rust else None
+        special = special or library_type(self, entry, name, size, rust=self._rust)
+        if special is not None:
+            return special
         members = tuple(self.members(entry))
         union = entry.tag == dw.TAG_UNION_TYPE
         incomplete = entry.flag(dw.AT_DECLARATION)
@@ -157,8 +160,8 @@ class NativeTypes:
         """&str and &[T] are structs of data_ptr and length; an enum with data holds a variant part."""
         children = list(self.debug.children(entry))
         fields = [child.name for child in children if child.tag == dw.TAG_MEMBER]
-        if name.startswith("&") and fields == ["data_ptr", "length"] and size == 2 * POINTER:
-            if name.removeprefix("&").removeprefix("mut ") == "str":
+        if fields == ["data_ptr", "length"] and size == 2 * POINTER and name.startswith(("&", "*", BOX)):
+            if name.removeprefix("&").removeprefix("mut ") == "str" or name.startswith(f"{BOX}str,"):
                 return ReadType(String(name))
             pointer = self.debug.entry_at(children[0].number(dw.AT_TYPE) or 0)
             element = pointer.number(dw.AT_TYPE)

@@ -13,7 +13,7 @@ from functools import cached_property
 from agents.absence import Absent, Reason
 from agents.binaries import dwarf_constants as dw
 from agents.binaries.call_frames import frame_address
-from agents.binaries.capstone_decoder import Flow, sweep, trap_class
+from agents.binaries.capstone_decoder import Branch, Flow, sweep, trap_class
 from agents.binaries.code_sites import MAX_FUNCTION, Body, body, instruction_at
 from agents.binaries.dwarf_entries import DebugInformation, Entry, Unit
 from agents.binaries.dwarf_expressions import FrameContext, PieceList, evaluate
@@ -90,11 +90,15 @@ class ProbedFunction:
             )
         code = self._code(self.low, size)
         whole = body(code, self.low, self.high)
+        tables = table_targets(code, self.low, (*whole.branches, *self.elsewhere), self.image)
+        jumped_to = {b.target for b in self.elsewhere if b.flow is not Flow.CALL and b.target is not None}
+        return replace(whole, jumped_to=frozenset(jumped_to | (tables or set())), tables_known=tables is not None)
+
+    @cached_property
+    def elsewhere(self) -> tuple[Branch, ...]:
+        """Control transfers in the function's other parts, which compilers put aside because they rarely run."""
         parts = [(low, high) for low, high in ranges(self.debug, self.entry)[1:] if high - low <= MAX_FUNCTION]
-        branches = [each for low, high in parts for each in sweep(self._code(low, high - low), low)[0]]
-        tables = table_targets(code, self.low, (*whole.branches, *branches), self.image)
-        jumped_to = {b.target for b in branches if b.flow is not Flow.CALL and b.target is not None} | (tables or set())
-        return replace(whole, jumped_to=frozenset(jumped_to), tables_known=tables is not None)
+        return tuple(each for low, high in parts for each in sweep(self._code(low, high - low), low)[0])
 
     def _code(self, address: int, size: int) -> bytes:
         code = self.image.read(address, size)

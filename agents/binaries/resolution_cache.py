@@ -21,7 +21,7 @@ from typing import Any, Final
 from agents import absence
 from agents.binaries import model
 
-FORMAT: Final = 3  # raised whenever a class below, or how it is found, changes its meaning
+FORMAT: Final = 7  # raised whenever a class below, or how it is found, changes its meaning
 MAX_ENTRY: Final = 64 << 20  # bytes of one entry
 MAX_ENTRIES: Final = 512  # of the folder: the oldest goes first, so that many binaries cannot fill the disk
 
@@ -30,7 +30,7 @@ _CLASSES: Final[Mapping[str, type]] = {
     for cls in (
         absence.Absent, model.Integer, model.Boolean, model.Float, model.Enumeration, model.Pointer, model.Member, model.Struct,
         model.Variant, model.VariantPart, model.Array, model.String, model.Slice, model.Implementation, model.Interface,
-        model.Map, model.Opaque, model.InRegister, model.InMemory, model.Static, model.Constant, model.Piece, model.Variable,
+        model.Header, model.Optional, model.MapGroups, model.Map, model.Opaque, model.InRegister, model.InMemory, model.Static, model.Constant, model.Piece, model.Variable,
         model.Site, model.EntryChoice, model.GoRuntime, model.BinaryIdentity, model.ResolvedProbe, model.FunctionSummary,
     )
 }  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from agents.binaries.model import TypeId, Variable
+from agents.binaries.model import PLAIN, Header, TypeId, Variable
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,13 @@ class Follow:
 
 @dataclass(frozen=True)
 class Pick:
-    """The value is pointer then length (a string or slice); go to item `index` of items of `size` bytes."""
+    """The value is a string or list whose pointer and length are where `header` says; go to item `index` of items of
+    `size` bytes.
+    """
 
     index: int
     size: int
+    header: Header = PLAIN
 
 
 Step = Within | Follow | Pick

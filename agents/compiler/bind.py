@@ -29,6 +29,11 @@ def bind(expression: ex.Expression, resolved: ResolvedProbe, at: At) -> Value:
     return _Binder(resolved, at).value(expression)
 
 
+def through_pointers(access: Access, resolved: ResolvedProbe) -> Access:
+    """What a pointer, or a pointer to one, leads to."""
+    return _Binder(resolved, At.ENTRY)._through_pointers(access)  # noqa: SLF001 -- where it is captured changes nothing
+
+
 def type_name(value: Value) -> str:
     """As DWARF spells it; for what no DWARF describes, the nearest word of the target's language."""
     if isinstance(value, Access):
@@ -135,7 +140,8 @@ class _Binder:
             )
 
     def _root(self, variable: binary.Variable, *, is_result: bool) -> Access:
-        return Access(variable, is_result, (), variable.type, (self._type(variable.type).name,))
+        root = Access(variable, is_result, (), variable.type, (self._type(variable.type).name,))
+        return self._through_reference(root)
 
     def _builtin(self, name: str) -> Known:
         match name:
@@ -180,6 +186,18 @@ class _Binder:
             access = self._step(access, Follow(), pointer.target)
         return access
 
+    def _looked_into(self, access: Access) -> Access:
+        """Through the pointers that Go and Rust follow by themselves; in C a pointer has items of its own."""
+        follows = self.resolved.language in {Language.GO, Language.RUST}
+        return self._through_pointers(access) if follows else access
+
+    def _through_reference(self, access: Access) -> Access:
+        """A C++ reference is what it refers to."""
+        held = self._type(access.type)
+        if isinstance(held, binary.Pointer) and held.reference and held.target is not None:
+            return self._step(access, Follow(), held.target)
+        return access
+
     def _field(self, access: Access, field: str) -> Access:
         access = self._through_pointers(access)
         match self._type(access.type):
@@ -193,6 +211,8 @@ class _Binder:
                 raise _wrong(
                     f"{interface.name} is an interface: which fields it has depends on the value; capture it whole"
                 )
+            case binary.Optional() as optional:
+                raise _wrong(f"{optional.name} may hold nothing: capture it whole")
             case binary.VariantPart() as variants:
                 raise _wrong(
                     f"{variants.name} has variants: which fields it has depends on the value; capture it whole"
@@ -234,30 +254,28 @@ class _Binder:
     def _at_member(self, access: Access, member: binary.Member) -> Access:
         if member.bit_size is not None and member.bit_offset is not None:
             return replace(self._step(access, Within(0), member.type), bits=(member.bit_offset, member.bit_size))
-        return self._step(access, Within(member.offset), member.type)
+        return self._through_reference(self._step(access, Within(member.offset), member.type))
 
     def _item(self, access: Access, index: int) -> Access:
         if index > MAX_INDEX:
             raise _wrong(f"[{index}] is past the end of any list: at most {MAX_INDEX} can be asked for")
-        if isinstance(self._type(access.type), binary.Pointer) and self.resolved.language is Language.GO:
-            access = self._through_pointers(access)  # Go indexes through a pointer to an array
+        access = self._looked_into(access)  # Go indexes through a pointer to an array
         match self._type(access.type):
             case binary.Array(element=element, count=count):
                 if index >= count:
                     raise _wrong(f"[{index}] is past the end: {self._type(access.type).name} has {count} items")
                 return self._step(access, Within(index * size_of(self.types, element)), element)
-            case binary.Slice(element=element):
-                return self._step(access, Pick(index, size_of(self.types, element)), element)
-            case binary.String():
-                return self._step(access, Pick(index, 1), BYTE)
+            case binary.Slice(element=element, header=header):
+                return self._step(access, Pick(index, size_of(self.types, element), header), element)
+            case binary.String(header=header):
+                return self._step(access, Pick(index, 1, header), BYTE)
             case binary.Pointer(target=target) if target is not None:
                 return self._step(access, Follow(index * size_of(self.types, target)), target)
             case other:
                 raise _wrong(f"{other.name} has no items: only strings, slices, arrays and C pointers have")
 
     def _window(self, access: Access, count: int) -> Access:
-        if isinstance(self._type(access.type), binary.Pointer) and self.resolved.language is Language.GO:
-            access = self._through_pointers(access)
+        access = self._looked_into(access)
         match self._type(access.type):
             case binary.Array() | binary.Slice() | binary.String():
                 return replace(access, window=count)
@@ -270,8 +288,7 @@ class _Binder:
         if isinstance(expression, ex.Slice):
             raise _wrong("len(x[:n]) is at most n: ask for len(x)")
         access = self.access(expression)
-        if isinstance(self._type(access.type), binary.Pointer) and self.resolved.language is Language.GO:
-            access = self._through_pointers(access)
+        access = self._looked_into(access)
         match self._type(access.type):
             case binary.Array(count=count):
                 return Fixed(count)

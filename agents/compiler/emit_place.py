@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from agents.absence import Absent
 from agents.binaries import model as binary
-from agents.binaries.model import Location
+from agents.binaries.model import PLAIN, Header, Location
 from agents.compiler import frame
 from agents.compiler.access import Access, Follow, Pick, Step, Within
 from agents.compiler.asm import Label, Reg
@@ -37,9 +37,18 @@ class _BehindR0:
 _Spot = _InVariable | _BehindR0
 
 
-def load_bytes(w: Writer, access: Access, extra: int, size: int, slot: int, failed: Label) -> None:
-    """`size` bytes, `extra` bytes behind the start of the value, to the stack at `slot`."""
-    _to_stack(w, _walk(w, access, failed), extra, size, slot, failed)
+def load_header(w: Writer, access: Access, header: Header, slot: int, failed: Label) -> None:
+    """A string's or list's pointer and then its length, to the stack at `slot`."""
+    _header(w, _walk(w, access, failed), header, slot, failed)
+
+
+def load_length(w: Writer, access: Access, header: Header, failed: Label) -> None:
+    """R0 becomes the length of a string or list."""
+    if not header.unit:
+        load_number(w, access, header.length, WORD, failed, signed=True)
+        return
+    load_header(w, access, header, frame.SCRATCH, failed)
+    w.asm.load(Reg.R0, Reg.R10, frame.SCRATCH + WORD)
 
 
 def load_number(w: Writer, access: Access, extra: int, size: int, failed: Label, *, signed: bool) -> None:
@@ -93,12 +102,29 @@ def _step(w: Writer, spot: _Spot, step: Step, failed: Label) -> _Spot:
             _word(w, spot, failed)
             asm.jump_if(Reg.R0, "==", 0, failed)
             return _BehindR0(offset)
-        case Pick(index, size):
-            _to_stack(w, spot, 0, 2 * WORD, frame.SCRATCH, failed)
+        case Pick(index, size, header):
+            _header(w, spot, header, frame.SCRATCH, failed)
             asm.load(Reg.R1, Reg.R10, frame.SCRATCH + WORD)
             asm.jump_if(Reg.R1, "<=", index, failed)
             asm.load(Reg.R0, Reg.R10, frame.SCRATCH)
             return _BehindR0(index * size)
+
+
+def _header(w: Writer, spot: _Spot, header: Header, slot: int, failed: Label) -> None:
+    """Read as it lies, then brought into order: the pointer at `slot`, the length after it."""
+    asm = w.asm
+    if header == PLAIN:
+        _to_stack(w, spot, 0, header.span, slot, failed)
+        return
+    _to_stack(w, spot, 0, header.span, frame.SCRATCH, failed)
+    asm.load(Reg.R1, Reg.R10, frame.SCRATCH + header.pointer)
+    asm.load(Reg.R2, Reg.R10, frame.SCRATCH + header.length)
+    if header.unit:
+        asm.jump_if(Reg.R2, "<", Reg.R1, failed)
+        asm.alu(Reg.R2, "-=", Reg.R1)
+        asm.alu(Reg.R2, "/=", header.unit)
+    asm.store(Reg.R10, slot, Reg.R1)
+    asm.store(Reg.R10, slot + WORD, Reg.R2)
 
 
 def _moved(spot: _Spot, offset: int) -> _Spot:

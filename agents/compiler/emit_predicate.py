@@ -13,7 +13,7 @@ from agents.binaries.model import GoRuntime, Register
 from agents.compiler import frame
 from agents.compiler.asm import Comparison, Label, Reg
 from agents.compiler.emit_memory import Writer
-from agents.compiler.emit_place import load_bytes, load_number, widen
+from agents.compiler.emit_place import load_header, load_length, load_number, widen
 from agents.compiler.frame import CONTEXT, PT_REGS, RECORD
 from agents.compiler.model import CannotCompile, Refusal
 from agents.compiler.plan import TIME
@@ -111,11 +111,10 @@ class PredicateWriter:
                 asm.mov(Reg.R0, value)
             case Loaded():
                 self._loaded(term, failed)
-            case Measured(access, is_map):
-                if is_map:
-                    self._map_length(term, failed)
-                else:
-                    load_number(self.w, access, WORD, WORD, failed, signed=True)
+            case Measured(is_map=True):
+                self._map_length(term, failed)
+            case Measured(access, header=header):
+                load_length(self.w, access, header, failed)
             case Sensed():
                 self._sensed(term, failed)
             case Stashed(index):
@@ -241,7 +240,7 @@ class PredicateWriter:
     def _counted_is(self, test: TextIs, to: Outcome) -> None:
         asm = self.w.asm
         size = len(test.constant)
-        load_bytes(self.w, test.text, 0, 2 * WORD, frame.TEXT_LEFT, to.failed)
+        load_header(self.w, test.text, test.header, frame.TEXT_LEFT, to.failed)
         asm.load(Reg.R1, Reg.R10, frame.TEXT_LEFT + WORD)
         asm.jump_if(Reg.R1, "s<" if test.prefix else "!=", size, to.false)
         for start in range(0, size, frame.CHUNK):
@@ -279,8 +278,8 @@ class PredicateWriter:
     def _texts_equal(self, test: TextsEqual, to: Outcome) -> None:
         """Piece by piece; two equally long texts of more than MAX_COUNTED_TEXT bytes count as unreadable."""
         asm = self.w.asm
-        load_bytes(self.w, test.left, 0, 2 * WORD, frame.TEXT_LEFT, to.failed)
-        load_bytes(self.w, test.right, 0, 2 * WORD, frame.TEXT_RIGHT, to.failed)
+        load_header(self.w, test.left, test.headers[0], frame.TEXT_LEFT, to.failed)
+        load_header(self.w, test.right, test.headers[1], frame.TEXT_RIGHT, to.failed)
         asm.load(Reg.R1, Reg.R10, frame.TEXT_LEFT + WORD)
         asm.load(Reg.R2, Reg.R10, frame.TEXT_RIGHT + WORD)
         asm.jump_if(Reg.R1, "!=", Reg.R2, to.false)

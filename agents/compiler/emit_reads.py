@@ -21,6 +21,7 @@ from agents.compiler.reads import (
     AtStatic,
     Body,
     CheckIndex,
+    Compute,
     Condition,
     Copy,
     CopyCounted,
@@ -81,6 +82,8 @@ def _emit(w: Writer, read: Read) -> None:
             asm.load(Reg.R2, Reg.R10, frame.BIAS)
             asm.alu(Reg.R1, "-=", Reg.R2)
             asm.store(RECORD, target, Reg.R1)
+        case Compute():
+            _compute(w, read)
         case Switch():
             _switch(w, read)
         case WalkStack():
@@ -100,6 +103,26 @@ def _emit(w: Writer, read: Read) -> None:
                 _unless(w, condition, done)
             emit(w, body)
             asm.mark(done)
+
+
+def _compute(w: Writer, read: Compute) -> None:
+    asm = w.asm
+    done = asm.fresh("computed")
+    asm.load(Reg.R1, RECORD, read.source)
+    if read.status is not None:
+        asm.store(RECORD, read.status, Status.FAULT, 1)
+    if read.minus is not None:
+        asm.load(Reg.R2, RECORD, read.minus)
+        asm.jump_if(Reg.R1, "<", Reg.R2, done)
+        asm.alu(Reg.R1, "-=", Reg.R2)
+    if read.divisor != 1:
+        asm.alu(Reg.R1, "/=", read.divisor)
+    if read.plus:
+        asm.alu(Reg.R1, "+=", read.plus)
+    asm.store(RECORD, read.target, Reg.R1)
+    if read.status is not None:
+        asm.store(RECORD, read.status, Status.OK, 1)
+    asm.mark(done)
 
 
 # --- addresses and small stores ----------------------------------------------------------------------------------

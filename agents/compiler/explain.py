@@ -77,6 +77,9 @@ def _missing(node: Node, path: str) -> Iterator[tuple[str, Absent]]:
                 yield from _missing(each, f"{path}.{name}")
         case layout.Pointee(target=target):
             yield from _missing(target, path)
+        case layout.Pairs(entries=entries) if entries:
+            yield from _missing(entries[0].key, f"{path}[]")
+            yield from _missing(entries[0].value, f"{path}[]")
         case layout.Items(items=items) if items:
             yield from _missing(items[0], f"{path}[]")
 

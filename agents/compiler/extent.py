@@ -105,6 +105,9 @@ def _ranges(
             yield at + tag, at + tag + size, False
             for variant in variants:
                 yield from _ranges(types, variant.type, drops, limits, path, at)
+        case binary.Optional(flag=flag, value=value, type=inner):
+            yield at + flag, at + flag + 1, False
+            yield from _ranges(types, inner, drops, limits, path, at + value)
         case binary.Opaque():
             return
         case _:

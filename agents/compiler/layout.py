@@ -139,11 +139,12 @@ class Items:
 
 @dataclass(frozen=True)
 class Pointee:
-    """A pointer that was followed: null when the 8 bytes at `pointer_offset` are 0."""
+    """A pointer that was followed: null when the 8 bytes at `pointer_offset` are 0. `size` 1: a std::optional's flag."""
 
     pointer_offset: int
     target: Node
     guards: Guards = ()
+    size: int = 8
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,33 @@ class Boxed:
     names: tuple[tuple[int, str], ...]
     cases: tuple[tuple[int, Node], ...]
     otherwise: Reason
+    guards: Guards = ()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An entry of a map, when the control byte at `control` says so, in group number `group`."""
+
+    control: int
+    group: int
+    key: Node
+    value: Node
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A Go map's entries. 8 bytes at `length_offset`: how many it has; 8 bytes at `groups_offset`: how many groups.
+
+    An entry is there when its group is and its control byte is between the bounds `full`; at most `limit` are shown.
+    `text_keys`: an object, else a list of pairs.
+    """
+
+    entries: tuple[Pair, ...]
+    length_offset: int
+    groups_offset: int
+    full: tuple[int, int]
+    limit: int
+    text_keys: bool
     guards: Guards = ()
 
 
@@ -226,6 +254,7 @@ Node = (
     | Items
     | Pointee
     | Boxed
+    | Pairs
     | Variants
     | Stack
     | Literal

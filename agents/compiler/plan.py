@@ -197,8 +197,13 @@ class _Planner:
             return layout.Missing(place.reason, place.detail)
         if isinstance(type_of(self._resolved.types, access.type), binary.Map):
             return self._map_length(place, places)
-        inner = InMemory(place.address, place.guards, place.nil) if isinstance(place, InMemory) else place
-        found = places.words(_further(inner, WORD), WORD)
+        held = type_of(self._resolved.types, access.type)
+        header = held.header if isinstance(held, binary.String | binary.Slice) else binary.PLAIN
+        if header.unit:
+            found = places.header(place, header)
+            found = found if isinstance(found, Absent) else (found[0] + WORD, found[1])
+        else:
+            found = places.words(_further(place, header.length), WORD)
         if isinstance(found, Absent):
             return layout.Missing(found.reason, found.detail)
         return layout.Number(found[0], WORD, NumberKind.SIGNED, found[1])

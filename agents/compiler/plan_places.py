@@ -8,7 +8,6 @@ value is absent.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from agents.absence import Absent, Reason
 from agents.binaries import model as binary
@@ -16,6 +15,7 @@ from agents.binaries.model import Location, Piece, Variable
 from agents.compiler.access import Access, Follow, Pick, Step, Within
 from agents.compiler.extent import Extent
 from agents.compiler.layout import Guards, Status
+from agents.compiler.plan_headers import canonical
 from agents.compiler.plan_values import WORD, copied, further
 from agents.compiler.reads import (
     Address,
@@ -30,8 +30,6 @@ from agents.compiler.reads import (
     StoreRegister,
 )
 from agents.compiler.space import Block, Segment, Space
-
-HEADER: Final = 2 * WORD  # pointer, length
 
 
 @dataclass(frozen=True)
@@ -84,8 +82,8 @@ class Places:
                 return InMemory(further(before.address, offset), before.guards, before.nil)
             case Follow(offset):
                 return self._follow(before, offset)
-            case Pick(index, size):
-                return self._pick(before, index, size)
+            case Pick():
+                return self._pick(before, step)
 
     def _follow(self, before: Place, offset: int) -> Place | Absent:
         if isinstance(before, InVariable) and (piece := whole_word(before)) is not None:
@@ -96,14 +94,23 @@ class Places:
         loaded, guards = found
         return InMemory(AtLoaded(loaded, offset), guards)
 
-    def _pick(self, before: Place, index: int, size: int) -> Place | Absent:
-        found = self.words(before, HEADER)
+    def _pick(self, before: Place, step: Pick) -> Place | Absent:
+        found = self.header(before, step.header)
         if isinstance(found, Absent):
             return found
         header, guards = found
         status = self.space.status()
-        self.steps.under(*map(StatusOk, guards)).add(CheckIndex(header + WORD, index, status))
-        return InMemory(AtLoaded(header, index * size), (*guards, status))
+        self.steps.under(*map(StatusOk, guards)).add(CheckIndex(header + WORD, step.index, status))
+        return InMemory(AtLoaded(header, step.index * step.size), (*guards, status))
+
+    def header(self, place: Place, header: binary.Header) -> tuple[int, Guards] | Absent:
+        """Where in the record the pointer and then the length of the string or list at the place are."""
+        found = self.words(place, header.span)
+        if isinstance(found, Absent):
+            return found
+        steps = self.steps.under(*map(StatusOk, found[1]))
+        offset, guards = canonical(self.space, steps, header, found[0])
+        return offset, (*found[1], *guards)
 
     def words(self, place: Place, size: int) -> tuple[int, Guards] | Absent:
         """Copy `size` bytes at the place into the record: where they are there, and what guards them."""

@@ -14,10 +14,11 @@ from typing import Final
 from agents.absence import Absent, Reason
 from agents.binaries import model as binary
 from agents.binaries.model import ResolvedProbe, TypeId
-from agents.compiler import layout, plan_interfaces
+from agents.compiler import layout, plan_interfaces, plan_maps
 from agents.compiler.bind import type_of
 from agents.compiler.extent import Drops, Extent, extent, is_byte, is_char, shown_items
 from agents.compiler.layout import Guards, Node, NumberKind, Status
+from agents.compiler.plan_headers import canonical
 from agents.compiler.reads import (
     Address,
     AtLoaded,
@@ -114,8 +115,8 @@ class ValuePlanner:
                 return self._variants(held, block, at, where)
             case binary.Opaque(why=why):
                 return layout.Missing(Reason.UNSUPPORTED_TYPE, why)
-            case binary.Map():
-                return self._map(held, block, at, where)
+            case binary.Optional():
+                return self._optional(held, block, at, where)
         found = block.find(at, held.size)
         if isinstance(found, Absent):
             return layout.Missing(found.reason, found.detail)
@@ -123,14 +124,20 @@ class ValuePlanner:
         guards = tuple(guard for guard in all_guards if guard not in where.held)
         inner = where.holding(all_guards)
         match held:
-            case binary.String():
-                return self._text(offset, replace(inner, window=where.window), guards, text=True)
-            case binary.Slice():
-                return self._slice(held, offset, replace(inner, window=where.window), guards)
+            case binary.String(header=header):
+                offset, more = canonical(self.space, inner.steps, header, offset)
+                return self._text(
+                    offset, replace(inner.holding(more), window=where.window), (*guards, *more), text=True
+                )
+            case binary.Slice(header=header):
+                offset, more = canonical(self.space, inner.steps, header, offset)
+                return self._slice(held, offset, replace(inner.holding(more), window=where.window), (*guards, *more))
             case binary.Pointer():
                 return self._pointer(held, offset, replace(inner, window=where.window), guards)
             case binary.Interface():
                 return plan_interfaces.node(self, held, offset, inner, guards)
+            case binary.Map():
+                return plan_maps.node(self, held, offset, inner, guards)
             case _:
                 return scalar(held, offset, guards)
 
@@ -199,13 +206,15 @@ class ValuePlanner:
         guards = tuple(dict.fromkeys(shared))
         return layout.Variants(tag[0], held.tag_size, held.tag_signed, tuple(cases), guards)
 
-    def _map(self, held: binary.Map, block: Block, at: int, where: Where) -> Node:
-        found = block.find(at, WORD)
-        if isinstance(found, Absent):
-            return layout.Missing(found.reason, found.detail)
-        guards = tuple(guard for guard in found[1] if guard not in where.held)
-        why = f"{held.name}: the contents of Go maps are not read; len() of one is"
-        return layout.Pointee(found[0], layout.Missing(Reason.UNSUPPORTED_TYPE, why), guards)
+    def _optional(self, held: binary.Optional, block: Block, at: int, where: Where) -> Node:
+        """Alive or not as its flag says; null when not."""
+        flag = block.find(at + held.flag, 1)
+        if isinstance(flag, Absent):
+            return layout.Missing(flag.reason, flag.detail)
+        guards = tuple(guard for guard in flag[1] if guard not in where.held)
+        inner = where.holding(flag[1])
+        alive = replace(inner, steps=inner.steps.under(TagIn(flag[0], 1, signed=False, ranges=((1, 255),))))
+        return layout.Pointee(flag[0], self.node(held.type, block, at + held.value, alive), guards, size=1)
 
     # --- what hangs on a pointer --------------------------------------------------------------------------------
 
@@ -245,7 +254,7 @@ class ValuePlanner:
     def _is_flat(self, type_id: TypeId) -> bool:
         """Whether nothing hangs on the value but text: then it may stand in a slice at the last level."""
         match self.type(type_id):
-            case binary.Pointer() | binary.Interface() | binary.Map() | binary.VariantPart():
+            case binary.Pointer() | binary.Interface() | binary.Map() | binary.VariantPart() | binary.Optional():
                 return False
             case binary.Slice(element=element):
                 return is_byte(self.type(element))

@@ -17,9 +17,9 @@ from typing import Final, Literal
 
 from agents.absence import Absent
 from agents.binaries import model as binary
-from agents.binaries.model import ResolvedProbe
+from agents.binaries.model import PLAIN, Header, Language, ResolvedProbe
 from agents.compiler.access import Access, Fixed, Known, LengthOf
-from agents.compiler.bind import bind, type_of
+from agents.compiler.bind import bind, through_pointers, type_of
 from agents.compiler.extent import is_byte, is_char
 from agents.compiler.model import CannotCompile, Refusal
 from language import syntax as ex
@@ -45,10 +45,11 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Measured:
-    """len() of a string or slice (its second word) or of a map (the first word of its header; 0 when nil)."""
+    """len() of a string or list, or of a map (the first word of its header; 0 when nil)."""
 
     access: Access
     is_map: bool
+    header: Header = PLAIN
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,14 @@ class TextIs:
     terminated: bool
     constant: bytes
     prefix: bool
+    header: Header = PLAIN
 
 
 @dataclass(frozen=True)
 class TextsEqual:
     left: Access
     right: Access
+    headers: tuple[Header, Header] = (PLAIN, PLAIN)
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ class _Reader:
         if (texts := self._both_texts(left, right)) is not None:
             if op not in {"==", "!="}:
                 raise _wrong(f"two texts can be compared with == and != only, {op} came")
-            same = TextsEqual(*texts)
+            same = TextsEqual(*texts, headers=(self._header(texts[0]), self._header(texts[1])))
             return same if op == "==" else Inverted(same)
         return self._ordered(op, left, right, depth)
 
@@ -242,7 +245,7 @@ class _Reader:
         return IsNil(access) if op == "==" else Inverted(IsNil(access))
 
     def _text(self, op: str, left: ex.Expression, constant: str) -> Test:
-        access = self._access(left)
+        access = self._text_access(left)
         held = type_of(self.resolved.types, access.type)
         if isinstance(held, binary.Enumeration):
             return self._member(op, access, held, constant)
@@ -257,10 +260,10 @@ class _Reader:
             return Always(value=op == "!=")
         match op:
             case "==" | "!=":
-                same = TextIs(access, kind == "terminated", raw, prefix=False)
+                same = TextIs(access, kind == "terminated", raw, prefix=False, header=self._header(access))
                 return same if op == "==" else Inverted(same)
             case "startswith":
-                return TextIs(access, kind == "terminated", raw, prefix=True)
+                return TextIs(access, kind == "terminated", raw, prefix=True, header=self._header(access))
             case _:
                 raise _wrong(f"text can be compared with ==, !=, startswith and in; {op} came")
 
@@ -275,7 +278,7 @@ class _Reader:
         found = []
         for expression in (left, right):
             if isinstance(expression, ex.Name | ex.Attribute | ex.Index | ex.Ret | ex.Deref):
-                access = self._access(expression)
+                access = self._text_access(expression)
                 if (kind := self._text_kind(access)) is not None:
                     if kind == "terminated":
                         raise _wrong("C strings can be compared with constants only")
@@ -283,6 +286,10 @@ class _Reader:
         if len(found) == 1:
             raise _wrong("a text can be compared with a text only")
         return (found[0], found[1]) if found else None
+
+    def _header(self, access: Access) -> Header:
+        held = type_of(self.resolved.types, access.type)
+        return held.header if isinstance(held, binary.String | binary.Slice) else PLAIN
 
     def _text_kind(self, access: Access) -> Literal["counted", "terminated"] | None:
         match type_of(self.resolved.types, access.type):
@@ -313,7 +320,8 @@ class _Reader:
                 return Sensed(name)
             case LengthOf(access):
                 self._expect_place(access)
-                return Measured(access, isinstance(type_of(self.resolved.types, access.type), binary.Map))
+                is_map = isinstance(type_of(self.resolved.types, access.type), binary.Map)
+                return Measured(access, is_map, self._header(access))
             case Access():
                 return self._loaded(value)
             case _:
@@ -354,6 +362,11 @@ class _Reader:
             raise _wrong("only a value of the program can be compared with a text or nil")
         self._expect_place(value)
         return value
+
+    def _text_access(self, expression: ex.Expression) -> Access:
+        """Rust compares a &String, and a &&str, as the text that it is."""
+        access = self._access(expression)
+        return through_pointers(access, self.resolved) if self.resolved.language is Language.RUST else access
 
     def _expect_place(self, access: Access) -> None:
         if isinstance(absent := access.variable.location, Absent):

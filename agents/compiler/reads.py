@@ -143,6 +143,21 @@ class Unrelocate:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """8 bytes at `target` become those at `source`, less those at `minus`, divided by `divisor`, and `plus` more.
+
+    `status` becomes FAULT when more is taken away than there is, and OK otherwise.
+    """
+
+    source: int
+    target: int
+    minus: int | None = None
+    divisor: int = 1
+    plus: int = 0
+    status: int | None = None
+
+
+@dataclass(frozen=True)
 class Switch:
     """The case whose word equals the 8 bytes at `offset` runs; none may."""
 
@@ -189,6 +204,7 @@ Read = (
     | CopyText
     | CheckIndex
     | Unrelocate
+    | Compute
     | Switch
     | WalkStack
     | StoreLatency

@@ -11,12 +11,12 @@ The program goes to `agents.runtime.service.arm`, its layout to `agents.decoding
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from agents.absence import Reason
-from agents.binaries.model import ResolvedProbe
+from agents.binaries.model import Map, ResolvedProbe
 from agents.compiler import bind, emit, explain, predicate, sites
 from agents.compiler.access import Value
 from agents.compiler.explain import Explanation
@@ -50,10 +50,19 @@ RING_RECORDS: Final = 32_768
 MIN_RING: Final = 256 << 10
 MAX_RING: Final = 8 << 20
 RING_HEADER: Final = 8
+UNREAD: Final = (
+    "with its entries this probe would be too large; capture the map by itself, or lower maxItems or maxString"
+)
+
+T = TypeVar("T")
 
 
 def compile_probe(resolved: ResolvedProbe, request: CompileRequest, *, sleepable: bool = True) -> BpfProgram:
     """Raises CannotCompile."""
+    return _as_much_as_fits(resolved, lambda probe: _compiled(probe, request, sleepable=sleepable))
+
+
+def _compiled(resolved: ResolvedProbe, request: CompileRequest, *, sleepable: bool) -> BpfProgram:
     resolved, planned = plan_probe(resolved, request)
     emitted = emit.emit(resolved, request, planned, sleepable=sleepable)
     programs = tuple(
@@ -70,15 +79,34 @@ def explain_captures(resolved: ResolvedProbe, request: CompileRequest) -> tuple[
     """
     bound = explain.refusals(resolved, request)
     good = tuple(c for c, said in zip(request.captures, bound, strict=True) if said.refused is None)
-    _, planned = plan_probe(resolved, replace(request, captures=good))
+    _, planned = _as_much_as_fits(resolved, lambda probe: plan_probe(probe, replace(request, captures=good)))
     readable = {each.column: each for each in explain.explanations(planned)}
     return tuple(readable.get(each.column, each) for each in bound)
 
 
 def dump(resolved: ResolvedProbe, request: CompileRequest, *, sleepable: bool = True) -> Iterator[str]:
     """The plan after each pass as lines of text. Raises CannotCompile."""
-    there, planned = plan_probe(resolved, request)
-    yield from explain.dump(there, request, planned, sleepable=sleepable)
+
+    def dumped(probe: ResolvedProbe) -> list[str]:
+        there, planned = plan_probe(probe, request)
+        return list(explain.dump(there, request, planned, sleepable=sleepable))
+
+    yield from _as_much_as_fits(resolved, dumped)
+
+
+def _as_much_as_fits(resolved: ResolvedProbe, make: Callable[[ResolvedProbe], T]) -> T:
+    """With the entries of maps when record and program have room for them, else without: they are the first to go."""
+    try:
+        return make(resolved)
+    except CannotCompile as refused:
+        maps = {key: held for key, held in resolved.types.items() if isinstance(held, Map) and held.groups is not None}
+        if refused.reason is not Refusal.TOO_LARGE or not maps:
+            raise
+        unread = {key: replace(held, groups=None, unread=UNREAD) for key, held in maps.items()}
+        try:
+            return make(replace(resolved, types={**resolved.types, **unread}))
+        except CannotCompile:
+            raise refused from None
 
 
 def plan_probe(resolved: ResolvedProbe, request: CompileRequest) -> tuple[ResolvedProbe, Plan]:

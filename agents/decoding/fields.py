@@ -22,7 +22,7 @@ def field_of(name: str, node: Node, kind: pa.DataType) -> pa.Field:
 
 def encoding(node: Node) -> dict[bytes, bytes] | None:
     match node:
-        case layout.Variants() | layout.Number(size=16):
+        case layout.Variants() | layout.Pairs() | layout.Number(size=16):
             return JSON_ENCODING
         case layout.Pointee(target=target):
             return encoding(target)

@@ -2,7 +2,7 @@
 
 `alive` says which rows reach the node; what a dead row's bytes hold is never looked at. Composites that Arrow types
 cannot say (Go interfaces, Rust variants, 128-bit integers) become JSON text, marked as such: see `fields.encoding`.
-Lists are in `lists`, interfaces and variants in `boxes`, stacks in `stacks`.
+Lists are in `lists`, maps in `maps`, interfaces and variants in `boxes`, stacks in `stacks`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow as pa
 from agents.absence import Reason
 from agents.compiler import layout
 from agents.compiler.layout import Node, NumberKind
-from agents.decoding import boxes, lists, stacks
+from agents.decoding import boxes, lists, maps, stacks
 from agents.decoding.fields import dtype_of, field_of, numbers
 from agents.decoding.records import Frame, Mask
 from agents.decoding.texts import hex_column, text_column
@@ -50,12 +50,14 @@ class Decoder:
             case layout.Moment():
                 return _moment(node, frame, alive)
             case layout.Pointee():
-                alive &= frame.column(node.pointer_offset, "<u8") != 0
+                alive &= frame.column(node.pointer_offset, f"<u{node.size}") != 0
                 return self.column(node.target, frame, alive, path)
             case layout.Items():
                 return lists.column(self, node, frame, alive, path)
             case layout.Boxed():
                 return boxes.interface(self, node, frame, alive, path)
+            case layout.Pairs():
+                return maps.column(self, node, frame, alive, path)
             case layout.Variants():
                 return boxes.variants(self, node, frame, alive, path)
             case layout.Stack():

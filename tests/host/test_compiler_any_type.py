@@ -13,10 +13,15 @@ from hypothesis import strategies as st
 from agents.binaries.model import (
     Array,
     Boolean,
+    Enumeration,
     Float,
+    Header,
     InRegister,
     Integer,
+    Map,
+    MapGroups,
     Member,
+    Optional,
     Piece,
     Pointer,
     Register,
@@ -44,7 +49,11 @@ LEAVES = (
     Boolean("bool", 1),
     Float("f", 8),
     String("string"),
+    String("String", 24, Header(8, 16)),
+    String("std::string", 32),
+    Enumeration("level", 1, signed=False, members=(("LOW", 1), ("HIGH", 200))),
 )
+KINDS = ("leaf", "pointer", "slice", "array", "struct", "vector", "optional", "map")
 
 
 class Table:
@@ -59,9 +68,22 @@ class Table:
         return number
 
 
+def go_map(table, key, value, *, swiss):
+    """As go_maps would find it: large values are stored as pointers."""
+    stored = value if table.types[value].size <= 128 else table.add(Pointer("*V", value))
+    first, second = (-(-table.types[each].size // 8) * 8 for each in (key, stored))
+    slot = first + second
+    if swiss:
+        groups = MapGroups(True, 32, 16, 24, 16, 8 + 8 * slot, 0, 8, 8 + first, slot, slot, key, stored, (0, 127))
+    else:
+        size = 16 + 8 * slot
+        groups = MapGroups(False, 24, 16, 9, 0, size, 0, 8, 8 + 8 * first, first, second, key, stored, (5, 255))
+    return Map("map[K]V", key, value, groups=groups)
+
+
 @st.composite
 def types(draw, table, depth):
-    kind = draw(st.sampled_from(["leaf"] if depth == 0 else ["leaf", "pointer", "slice", "array", "struct"]))
+    kind = draw(st.sampled_from(("leaf",) if depth == 0 else KINDS))
     if kind == "leaf":
         return table.add(draw(st.sampled_from(LEAVES)))
     if kind == "struct":
@@ -77,6 +99,12 @@ def types(draw, table, depth):
         return table.add(Pointer("*T", inner))
     if kind == "slice":
         return table.add(Slice("[]T", inner))
+    if kind == "vector":
+        return table.add(Slice("vector<T>", inner, 24, Header(0, 8, unit=max(size, 1))))
+    if kind == "optional":
+        return table.add(Optional("optional<T>", -(-size // 8) * 8 + 8, flag=size, value=0, type=inner))
+    if kind == "map":
+        return table.add(go_map(table, table.add(draw(st.sampled_from(LEAVES))), inner, swiss=draw(st.booleans())))
     count = draw(st.integers(0, 40))
     return table.add(Array("[n]T", count * size, inner, count))
 

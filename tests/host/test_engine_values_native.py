@@ -182,3 +182,15 @@ def test_a_c_stack_is_the_function_and_its_caller_and_nothing_by_chance(c_progra
     ((here, caller),) = frames
     assert here % 4096 == resolved.entry.address % 4096
     assert caller != here
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O2"])
+def test_a_thread_that_ends_itself_within_a_probed_call_is_counted_and_the_program_goes_on(level):
+    """The C library unwinds the thread's stack: behind a uretprobe's trampoline it would find nothing, and abort."""
+    with ValueProgram(binary=build_c(PROGRAMS / "native" / "unwinds.c", level, "-pthread")) as program:
+        for function in ("leaves", "ends"):
+            seen = program.trace("leaves", {"n": "n", "result": "ret(0)"}, function=function, runs=2)
+            wanted = [(n, n * 10 + (function == "leaves")) for n in (0, 2, 4)] * 2
+            assert [(row["n"], row["result"]) for row in seen.rows] == wanted
+            assert seen.counters["LOST_NO_RETURN"] + seen.in_flight == 6
+            assert balance(seen)
