@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field
 
 from control_plane.foundation.bodies import Body
 from control_plane.foundation.provision import provided
-from control_plane.foundation.request_headers import IfMatch
+from control_plane.foundation.request_headers import IfMatch, quoted
 from control_plane.masking.model import Preview, TenantRule
-from control_plane.masking.service import MaskingService
+from control_plane.masking.service import MaskingService, settings_etag
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.model import Permission
 from language.masking import Action
@@ -174,14 +174,19 @@ async def delete_rule(grant: Granted, rule: str, service: Service, if_match: IfM
 
 @router.get("/v1/tenants/{tenant}/masking/settings")
 @requires(Permission.MASKING_READ)
-async def settings(grant: Granted, service: Service) -> SettingsBody:
-    return SettingsBody(strict=await service.strict(grant))
+async def settings(grant: Granted, service: Service, response: Response) -> SettingsBody:
+    strict = await service.strict(grant)
+    response.headers["ETag"] = quoted(settings_etag(strict=strict))
+    return SettingsBody(strict=strict)
 
 
 @router.put("/v1/tenants/{tenant}/masking/settings")
 @requires(Permission.MASKING_WRITE)
-async def put_settings(grant: Granted, body: SettingsBody, service: Service) -> SettingsBody:
-    await service.set_strict(grant, strict=body.strict)
+async def put_settings(
+    grant: Granted, body: SettingsBody, service: Service, response: Response, if_match: IfMatch = None
+) -> SettingsBody:
+    await service.set_strict(grant, strict=body.strict, if_match=if_match)
+    response.headers["ETag"] = quoted(settings_etag(strict=body.strict))
     return body
 
 

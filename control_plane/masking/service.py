@@ -145,12 +145,17 @@ class MaskingService:
         async with self._database.transaction(grant.resource.tenant) as session:
             return await is_strict(session, grant.resource.tenant)
 
-    async def set_strict(self, grant: Grant, *, strict: bool) -> None:
-        """A strict tenant leaves no default: a field that no rule names refuses the plan."""
+    async def set_strict(self, grant: Grant, *, strict: bool, if_match: str | None = None) -> None:
+        """A strict tenant leaves no default: a field that no rule names refuses the plan. Raises Stale."""
         tenant = grant.resource.tenant
         async with self._step(grant, "masking/settings") as session:
-            before = await is_strict(session, tenant)
-            await session.merge(MaskingSettingsRow(tenant=tenant, strict=strict))
+            row = await session.get(MaskingSettingsRow, tenant, with_for_update=True)
+            before = row is not None and row.strict
+            check_match("how strict the tenant is", settings_etag(strict=before), if_match)
+            if row is None:
+                row = MaskingSettingsRow(tenant=tenant, strict=strict)
+                session.add(row)
+            row.strict = strict
             details = {"before": {"strict": before}, "after": {"strict": strict}}
             await self._log(session, grant, "masking/settings", details)
 
@@ -174,6 +179,10 @@ class MaskingService:
             request_id=current_request_id.get(),
         )
         await self._audit.append(session, grant.resource.tenant, event)
+
+
+def settings_etag(*, strict: bool) -> str:
+    return "strict" if strict else "defaults"
 
 
 def _decide(template: Template, rulesets: tuple[RuleSet, ...]) -> tuple[BoundRule, ...]:

@@ -110,20 +110,24 @@ class MembershipService:
             )
             return _memberships(rows.all())
 
-    async def put_member(self, grant: Grant, subject: str, roles: Sequence[str]) -> Applied[Membership] | Proposed:
-        """The roles given are all that the subject holds from now on. Raises Invalid, Conflict, Denied.
+    async def put_member(
+        self, grant: Grant, subject: str, roles: Sequence[str], if_match: str | None = None
+    ) -> Applied[Membership] | Proposed:
+        """The roles given are all that the subject holds from now on. Raises Invalid, Conflict, Denied, Stale.
 
         Where a reviewer, an administrator or an auditor comes or goes, a second person agrees first.
         """
         full = self.complete(subject)
         if not roles:
             raise Invalid("roles: expected at least one; removing the member takes all of them away")
-        payload = {"subject": full, "roles": sorted(set(roles))}
+        payload = {"subject": full, "roles": sorted(set(roles)), "if_match": if_match}
         return await self._proposals.propose(grant, self._kind, payload)
 
-    async def remove_member(self, grant: Grant, subject: str) -> Applied[Membership] | Proposed:
-        """Raises NotFound, Conflict (the last administrator)."""
-        payload = {"subject": self.complete(subject), "roles": []}
+    async def remove_member(
+        self, grant: Grant, subject: str, if_match: str | None = None
+    ) -> Applied[Membership] | Proposed:
+        """Raises NotFound, Stale, Conflict (the last administrator)."""
+        payload: dict[str, object] = {"subject": self.complete(subject), "roles": [], "if_match": if_match}
         return await self._proposals.propose(grant, self._kind, payload)
 
     async def of(self, principal: Principal) -> tuple[Membership, ...]:

@@ -19,6 +19,7 @@ from control_plane.foundation.audit_trail import AuditAction
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.errors import Conflict, Invalid, NotFound
 from control_plane.foundation.identifiers import SubjectId, TenantId
+from control_plane.foundation.request_headers import ABSENT, check_match
 from control_plane.policy.comparing import GUARDED, SEATS, Change, compare_subject, held_before
 from control_plane.policy.decide import PLATFORM
 from control_plane.policy.index import Base, Snapshot
@@ -40,9 +41,16 @@ class Membership:
     subject: SubjectId
     roles: tuple[str, ...]
 
+    @property
+    def etag(self) -> str:
+        """Of what the member holds; ABSENT for one who holds nothing."""
+        return _digest(self.tenant, self.subject, self.roles) if self.roles else ABSENT
+
 
 class RoleChange:
-    """Kind[Membership]. The payload: `subject`, whole, and `roles`, all that it is to hold; none removes the member."""
+    """Kind[Membership]. The payload: `subject`, whole, `roles`, all that it is to hold (none removes the member), and
+    `if_match`, the ETag that the author read.
+    """
 
     name: Final = "member"
     permission: Final = Permission.MEMBER_WRITE
@@ -60,10 +68,11 @@ class RoleChange:
         return "*"
 
     async def describe(self, session: AsyncSession, tenant: TenantId, asker: Asker, payload: Payload) -> Description:
-        """Raises Invalid, NotFound, Conflict: the last administrator stays."""
+        """Raises Invalid, NotFound, Stale, Conflict: the last administrator stays."""
         subject, roles = SubjectId(payload["subject"]), tuple(sorted(set(payload["roles"])))
         before = await self._snapshot(session, tenant)
         held = before.members.get(subject, ())
+        check_match(subject, Membership(tenant, subject, tuple(held)).etag, payload["if_match"])
         if roles:
             check_roles(self._base, tenant, roles)
         elif not held:
@@ -82,7 +91,7 @@ class RoleChange:
         return Description(
             summary=tuple(summary),
             needs=tuple(dict.fromkeys((*_guarded(moved, changes), *(_own(before, asker, changes) if own else ())))),
-            base=_digest(before, subject),
+            base=_digest(tenant, subject, held),
             not_held=tuple(
                 change.words() for change in changes if change.gains and not held_before(before, asker, change)
             ),
@@ -166,6 +175,6 @@ def _own(before: Snapshot, asker: Asker, changes: Sequence[Change]) -> list[str]
     ]
 
 
-def _digest(snapshot: Snapshot, subject: SubjectId) -> str:
-    held = "\x00".join((snapshot.tenant, subject, *snapshot.members.get(subject, ())))
+def _digest(tenant: TenantId, subject: SubjectId, roles: Sequence[str]) -> str:
+    held = "\x00".join((tenant, subject, *sorted(roles)))
     return "sha256:" + hashlib.sha256(held.encode()).hexdigest()

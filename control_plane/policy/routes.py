@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from control_plane.foundation.bodies import Body
 from control_plane.foundation.identifiers import TenantId
 from control_plane.foundation.provision import provided
+from control_plane.foundation.request_headers import IfMatch
 from control_plane.identity.model import PrincipalKind
 from control_plane.policy.asking import Granted, SignedIn, authenticated, requires
 from control_plane.policy.membership import MAX_FOUNDERS, MembershipService, Tenant
@@ -55,6 +56,7 @@ class MembershipOut(BaseModel):
     tenant: str
     subject: str
     roles: list[str]
+    etag: str = Field(description="For If-Match, where these roles are changed.")
 
 
 class MembersOut(BaseModel):
@@ -110,21 +112,26 @@ async def list_members(grant: Granted, service: Memberships) -> MembersOut:
 
 @router.put("/v1/tenants/{tenant}/members", response_model=MembershipOut, responses=WAITS)
 @requires(Permission.MEMBER_WRITE)
-async def put_member(grant: Granted, body: PutMember, service: Memberships) -> MembershipOut | JSONResponse:
+async def put_member(
+    grant: Granted, body: PutMember, service: Memberships, if_match: IfMatch = None
+) -> MembershipOut | JSONResponse:
     """The roles are all that the subject holds from now on; a second person agrees where reviewers, administrators or
     auditors come or go, or where somebody gives more to themselves.
     """
-    outcome = await service.put_member(grant, body.subject, body.roles)
+    outcome = await service.put_member(grant, body.subject, body.roles, if_match)
     return waiting(grant, outcome) if isinstance(outcome, Proposed) else _membership(outcome.value)
 
 
 @router.delete("/v1/tenants/{tenant}/members", status_code=204, response_model=None, responses=WAITS)
 @requires(Permission.MEMBER_WRITE)
 async def remove_member(
-    grant: Granted, subject: Annotated[str, Query(min_length=1, max_length=700)], service: Memberships
+    grant: Granted,
+    subject: Annotated[str, Query(min_length=1, max_length=700)],
+    service: Memberships,
+    if_match: IfMatch = None,
 ) -> JSONResponse | None:
     """A second person agrees where a reviewer, an administrator or an auditor goes; `lock` stops somebody at once."""
-    outcome = await service.remove_member(grant, subject)
+    outcome = await service.remove_member(grant, subject, if_match)
     return waiting(grant, outcome) if isinstance(outcome, Proposed) else None
 
 
@@ -152,4 +159,6 @@ def _tenant(tenant: Tenant) -> TenantOut:
 
 
 def _membership(membership: Membership) -> MembershipOut:
-    return MembershipOut(tenant=membership.tenant, subject=membership.subject, roles=list(membership.roles))
+    return MembershipOut(
+        tenant=membership.tenant, subject=membership.subject, roles=list(membership.roles), etag=membership.etag
+    )

@@ -353,19 +353,31 @@ async def withdraw(
 @router.post("/v1/tenants/{tenant}/templates/{template}/versions/{version}/deprecate")
 @requires(Permission.TEMPLATE_RETIRE, name="template")
 async def deprecate(
-    grant: Granted, template: str, version: Version, body: RetireVersion, service: Service, response: Response
+    grant: Granted,
+    template: str,
+    version: Version,
+    body: RetireVersion,
+    service: Service,
+    response: Response,
+    if_match: IfMatch = None,
 ) -> TemplateVersionOut:
     """Nobody asks for it anew; what runs may be renewed."""
-    return _answer(await service.deprecate(grant, template, version, body.reason), response)
+    return _answer(await service.deprecate(grant, template, version, body.reason, if_match), response)
 
 
 @router.post("/v1/tenants/{tenant}/templates/{template}/versions/{version}/revoke")
 @requires(Permission.TEMPLATE_RETIRE, name="template")
 async def revoke(
-    grant: Granted, template: str, version: Version, body: RetireVersion, service: Service, response: Response
+    grant: Granted,
+    template: str,
+    version: Version,
+    body: RetireVersion,
+    service: Service,
+    response: Response,
+    if_match: IfMatch = None,
 ) -> TemplateVersionOut:
     """Out of use for good: what runs of it is taken back within seconds."""
-    return _answer(await service.revoke(grant, template, version, body.reason), response)
+    return _answer(await service.revoke(grant, template, version, body.reason, if_match), response)
 
 
 def _answer(version: TemplateVersion, response: Response) -> TemplateVersionOut:

@@ -145,13 +145,19 @@ class TemplateService:
             await self._log(session, grant, AuditAction.TEMPLATE_WITHDRAW, f"template/{name}@{version}", details)
             return version_of(row, reviews)
 
-    async def deprecate(self, grant: Grant, name: str, version: int, reason: str) -> TemplateVersion:
-        """Nobody asks for it anew; what runs may be renewed. Raises NotFound, Conflict, Invalid."""
-        return await self._retired(grant, AuditAction.TEMPLATE_DEPRECATE, name, version, Event.DEPRECATE, reason)
+    async def deprecate(
+        self, grant: Grant, name: str, version: int, reason: str, if_match: str | None = None
+    ) -> TemplateVersion:
+        """Nobody asks for it anew; what runs may be renewed. Raises NotFound, Conflict, Invalid, Stale."""
+        return await self._retired(
+            grant, AuditAction.TEMPLATE_DEPRECATE, name, version, Event.DEPRECATE, reason, if_match
+        )
 
-    async def revoke(self, grant: Grant, name: str, version: int, reason: str) -> TemplateVersion:
-        """For good: what runs of it is taken back by `tracepoints` within seconds. Raises NotFound, Conflict, Invalid."""
-        return await self._retired(grant, AuditAction.TEMPLATE_REVOKE, name, version, Event.REVOKE, reason)
+    async def revoke(
+        self, grant: Grant, name: str, version: int, reason: str, if_match: str | None = None
+    ) -> TemplateVersion:
+        """For good: what runs of it is taken back by `tracepoints` within seconds. Raises NotFound, Conflict, Invalid, Stale."""
+        return await self._retired(grant, AuditAction.TEMPLATE_REVOKE, name, version, Event.REVOKE, reason, if_match)
 
     async def lapse(self) -> int:
         """Close the reviews that nobody finished in time; how many those were. Called by a loop beside the requests."""
@@ -233,7 +239,14 @@ class TemplateService:
         )
 
     async def _retired(
-        self, grant: Grant, action: AuditAction, name: str, version: int, event: Event, reason: str
+        self,
+        grant: Grant,
+        action: AuditAction,
+        name: str,
+        version: int,
+        event: Event,
+        reason: str,
+        if_match: str | None,
     ) -> TemplateVersion:
         resource = f"template/{name}@{version}"
         async with self._step(grant, action, resource) as session:
@@ -241,6 +254,8 @@ class TemplateService:
             if not reason:
                 raise Invalid("taking a template out of use needs a reason: others have to know why")
             row = await version_row(session, grant.resource.tenant, name, version, lock=True)
+            if if_match is not None:
+                _check_match(version_of(row, await reviews_of(session, row)), if_match)
             self._move(row, event)
             await self._log(session, grant, action, resource, {"digest": row.digest, "reason": reason})
             return version_of(row, await reviews_of(session, row))

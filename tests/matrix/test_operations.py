@@ -162,6 +162,23 @@ def test_every_operation_of_the_document_is_in_the_table(world: World):
     assert documented <= set(TABLE.operations)
 
 
+def test_whatever_is_replaced_or_taken_away_can_be_held_to_what_was_read(world: World):
+    """If-Match on every PUT and DELETE, but for what only ever ends: there nobody's edit can be lost."""
+    endings = {
+        "/v1/tenants/{tenant}/" + rest for rest in ("locks/{lock}", "agents/{agent}", "tracepoints/{tracepoint}")
+    }
+    paths = world.http.get("/openapi.json").json()["paths"]
+
+    without = {
+        f"{method.upper()} {path}"
+        for path, methods in paths.items()
+        for method in {"put", "patch", "delete"} & set(methods)
+        if "If-Match" not in {parameter["name"] for parameter in methods[method].get("parameters", ())}
+    }
+
+    assert without <= {f"DELETE {path}" for path in endings}
+
+
 def test_the_table_is_worth_its_name(world: World):
     """How many cells there are; a table that lost its rows would pass in silence."""
     count = sum(len(list(cells(world, TABLE, operation, asked))) for operation, asked in TABLE.operations.items())

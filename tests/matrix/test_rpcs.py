@@ -7,7 +7,7 @@ no agent should have are made with the CA's own key, which lies in the server's 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -106,18 +106,27 @@ async def renew(stub: GatewayStub, agent: HandAgent) -> None:
     await stub.Renew(gateway_pb2.RenewRequest(csr=certificate_request(agent.key)), timeout=SECONDS)
 
 
+async def saying(message: Any) -> AsyncIterator[Any]:
+    """One message, and the stream stays open; a stream that was refused ends the reading, not the writing."""
+    yield message
+    await asyncio.Event().wait()
+
+
 async def sync(stub: GatewayStub, agent: HandAgent) -> None:
-    call = stub.Sync(timeout=SECONDS)
-    await call.write(gateway_pb2.AgentMessage(hello=gateway_pb2.Hello(agent_version="1", hostname="h", kernel="6")))
-    assert (await call.read()).WhichOneof("message") == "welcome"
+    hello = gateway_pb2.AgentMessage(hello=gateway_pb2.Hello(agent_version="1", hostname="h", kernel="6"))
+    call = stub.Sync(saying(hello), timeout=SECONDS)
+    async for message in call:
+        assert message.WhichOneof("message") == "welcome"
+        break
     call.cancel()
 
 
 async def upload(stub: GatewayStub, agent: HandAgent) -> None:
-    call = stub.Upload(timeout=SECONDS)
-    await call.write(records_pb2.Batch(tracepoint_id="tp_absent", sequence=1))
-    assert (await call.read()).refusal  # served, and told that there is no such tracepoint of its tenant
-    await call.done_writing()
+    call = stub.Upload(saying(records_pb2.Batch(tracepoint_id="tp_absent", sequence=1)), timeout=SECONDS)
+    async for ack in call:
+        assert ack.refusal  # served, and told that there is no such tracepoint of its tenant
+        break
+    call.cancel()
 
 
 CALLS: dict[str, Callable[[GatewayStub, HandAgent], Coroutine[Any, Any, None]]] = {
