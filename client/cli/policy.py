@@ -6,7 +6,7 @@ Exit status 5 says that an applied change waits for that second person.
 from __future__ import annotations
 
 import sys
-from typing import IO
+from typing import IO, Any
 
 import click
 
@@ -35,8 +35,11 @@ for _command in (proposals.proposals, proposals.proposal, proposals.approve, pro
 @output_option
 @invocation
 def can_i(call: Invocation, permission: str, resource: str) -> None:
-    """Whether you may, by which rule, or what is missing."""
-    show_one(call.api().can_i(permission, resource), call.form)
+    """Whether you may, by which rule; or what is missing and the smallest change. Status 3 when you may not."""
+    found = call.api().can_i(permission, resource)
+    show_one(_told(found) if call.form is Form.TABLE else found, call.form)
+    if not found["allowed"]:
+        sys.exit(Exit.DENIED)
 
 
 @policy.command("who-can")
@@ -53,11 +56,13 @@ def who_can(call: Invocation, permission: str, resource: str) -> None:
 @click.argument("subject")
 @click.argument("permission")
 @click.argument("resource", default="*")
+@click.option("--group", "groups", multiple=True, help="A group of their issuer; else those they last came with.")
 @output_option
 @invocation
-def explain(call: Invocation, subject: str, permission: str, resource: str) -> None:
+def explain(call: Invocation, subject: str, permission: str, resource: str, groups: tuple[str, ...]) -> None:
     """Why SUBJECT may or may not: the rules, what is missing, the smallest change."""
-    show_one(call.api().policy_explain(subject, permission, resource), call.form)
+    found = call.api().policy_explain(subject, permission, resource, groups)
+    show_one(_told(found) if call.form is Form.TABLE else found, call.form)
 
 
 @policy.command("show")
@@ -139,12 +144,20 @@ def rollback(call: Invocation, version: int) -> None:
 def simulate(call: Invocation, file: IO[str]) -> None:
     """The decisions in the log that FILE would have turned."""
     found = call.api().policy_simulate(_read(file))
-    show(found["flips"], call.form, ("at", "actor", "permission", "name", "was", "would_be", "rule"))
+    show(found["flips"], call.form, ("at", "actor", "permission", "name", "was", "would_be", "rule", "because"))
     say(f"{len(found['flips'])} of {found['decisions']} recorded decisions would come out otherwise")
 
 
+def _told(answer: dict[str, Any]) -> dict[str, Any]:
+    """For people: without what is empty."""
+    return {key: value for key, value in answer.items() if value not in ("", [])}
+
+
 def _read(file: IO[str]) -> str:
-    return file.read()
+    try:
+        return file.read()
+    except UnicodeDecodeError as problem:
+        raise click.UsageError(f"{file.name} is no text in UTF-8: {problem}") from problem
 
 
 def _fail_if(bad: bool) -> None:

@@ -204,8 +204,10 @@ class Api:
     def policy_rollback(self, version: int) -> Json:
         return self._object("POST", self._path("policy", "versions", version, "rollback"))
 
-    def policy_explain(self, subject: str, permission: str, resource: str) -> Json:
-        query = {"subject": subject, "permission": permission, "resource": resource}
+    def policy_explain(self, subject: str, permission: str, resource: str, groups: Sequence[str] = ()) -> Json:
+        """`groups` are of the subject's issuer; those that they last came with when none is named."""
+        query: dict[str, Any] = {"subject": subject, "permission": permission, "resource": resource}
+        query |= {"group": list(groups)} if groups else {}
         return self._object("GET", self._path("policy", "explain"), query=query)
 
     def who_can(self, permission: str, resource: str) -> list[Json]:

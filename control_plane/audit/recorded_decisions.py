@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -12,11 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.audit.tables import AuditEntryRow
 from control_plane.foundation.audit_trail import AuditAction
 from control_plane.foundation.identifiers import TenantId
-from control_plane.policy.changing import RecordedDecision
+from control_plane.identity.model import PrincipalKind
+from control_plane.policy.questions import RecordedDecision
 
 
 class LoggedDecisions:
-    """Implements `policy.changing.RecordedDecisions`."""
+    """Implements `policy.questions.RecordedDecisions`."""
 
     async def recorded(self, session: AsyncSession, tenant: TenantId, limit: int) -> Sequence[RecordedDecision]:
         table = AuditEntryRow
@@ -27,17 +29,39 @@ class LoggedDecisions:
             .limit(limit)
         )
         return [
-            RecordedDecision(
-                time,
-                actor,
-                _permission(entry),
-                resource.partition("/")[2] or "*",
-                action == AuditAction.POLICY_ALLOW,
-            )
+            _decision(time, actor, resource, action == AuditAction.POLICY_ALLOW, _detail(entry))
             for time, action, actor, resource, entry in rows
         ]
 
+    async def groups_of(self, session: AsyncSession, tenant: TenantId, subject: str) -> frozenset[str]:
+        table = AuditEntryRow
+        entry = await session.scalar(
+            select(table.entry)
+            .where(
+                table.tenant == tenant,
+                table.actor == subject,
+                table.action.in_([AuditAction.POLICY_ALLOW, AuditAction.POLICY_DENY]),
+            )
+            .order_by(table.number.desc())
+            .limit(1)
+        )
+        return frozenset() if entry is None else frozenset(map(str, _detail(entry).get("groups", ())))
 
-def _permission(entry: bytes) -> str:
+
+def _decision(time: datetime, actor: str, resource: str, allowed: bool, detail: dict[str, Any]) -> RecordedDecision:
+    return RecordedDecision(
+        at=time,
+        actor=actor,
+        permission=str(detail["permission"]),
+        name=resource.partition("/")[2] or "*",
+        allowed=allowed,
+        rule=str(detail.get("rule", "")),
+        groups=frozenset(map(str, detail.get("groups", ()))),
+        program=detail.get("kind") == PrincipalKind.SERVICE,
+    )
+
+
+def _detail(entry: bytes) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(entry)
-    return str(document["detail"]["permission"])
+    detail: dict[str, Any] = document["detail"]
+    return detail

@@ -28,6 +28,7 @@ from control_plane.policy.index import base_of
 from control_plane.policy.membership import MembershipService
 from control_plane.policy.persons import PersonLinks
 from control_plane.policy.proposals import Proposals
+from control_plane.policy.questions import PolicyQuestions
 from control_plane.policy.roles import read_roles
 from control_plane.policy.service import PolicyService
 from control_plane.settings import Settings
@@ -102,6 +103,7 @@ def _add_policy(core: Core) -> None:
     core.provision.add(PolicyService, policy)
     core.provision.add(Proposals, proposals)
     core.provision.add(PersonLinks, PersonLinks(core.database, core.audit, core.clock))
-    core.provision.add(PolicyChanges, PolicyChanges(core.database, base, core.clock, LoggedDecisions(), proposals))
+    core.provision.add(PolicyChanges, PolicyChanges(core.database, base, core.clock, proposals))
+    core.provision.add(PolicyQuestions, PolicyQuestions(core.database, base, core.clock, LoggedDecisions()))
     membership = MembershipService(core.database, core.audit, base, core.clock, first_issuer, proposals)
     core.provision.add(MembershipService, membership)

@@ -23,11 +23,11 @@ from control_plane.policy.policy_kind import PolicyVersion, VersionState
 from control_plane.policy.proposal_model import Applied, Proposed
 from control_plane.policy.proposal_routes import WAITS, waiting
 from control_plane.policy.proposals import MAX_MESSAGE
-from control_plane.policy.service import PolicyService
+from control_plane.policy.questions import PolicyQuestions
 
 router = APIRouter(tags=["policy"])
 Changes = Annotated[PolicyChanges, Depends(provided(PolicyChanges))]
-Policy = Annotated[PolicyService, Depends(provided(PolicyService))]
+Questions = Annotated[PolicyQuestions, Depends(provided(PolicyQuestions))]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 _ETAG = re.compile(r'"policy-([0-9]{1,9})"')
 
@@ -103,6 +103,7 @@ class ExplainOut(BaseModel):
     missing: list[str]
     smallest_change: str
     rules: list[str]
+    groups: list[str]
 
 
 class FlipOut(BaseModel):
@@ -113,6 +114,7 @@ class FlipOut(BaseModel):
     was: str
     would_be: str
     rule: str
+    because: str
 
 
 class SimulationOut(BaseModel):
@@ -175,7 +177,7 @@ async def roll_back_policy(grant: Granted, version: Number, service: Changes) ->
 @requires(Permission.POLICY_READ)
 async def who_can(
     grant: Granted,
-    service: Changes,
+    service: Questions,
     permission: Annotated[str, Query(max_length=64)],
     resource: Annotated[str, Query(max_length=255)] = "*",
 ) -> WhoCanOut:
@@ -187,13 +189,17 @@ async def who_can(
 @requires(Permission.POLICY_READ)
 async def explain(
     grant: Granted,
-    policy: Policy,
+    service: Questions,
     subject: Annotated[str, Query(max_length=700)],
     permission: Annotated[str, Query(max_length=64)],
     resource: Annotated[str, Query(max_length=255)] = "*",
+    group: Annotated[
+        list[Annotated[str, Query(max_length=255)]] | None,
+        Query(max_length=50, description="Of the subject's issuer; else those that they last came with."),
+    ] = None,
 ) -> ExplainOut:
     """Why somebody may or may not: every rule that was looked at, what is missing, the smallest change."""
-    found = await policy.explain(grant, subject, permission, resource)
+    found = await service.explain(grant, subject, permission, resource, group)
     return ExplainOut(
         allowed=found.decision.allowed,
         reference=found.reference,
@@ -204,12 +210,13 @@ async def explain(
         missing=list(found.decision.missing),
         smallest_change=found.decision.change,
         rules=list(found.rules),
+        groups=list(found.groups),
     )
 
 
 @router.post("/v1/tenants/{tenant}/policy/simulate")
 @requires(Permission.POLICY_READ)
-async def simulate(grant: Granted, body: PolicyIn, service: Changes) -> SimulationOut:
+async def simulate(grant: Granted, body: PolicyIn, service: Questions) -> SimulationOut:
     """The proposed policy over the decisions in the log: which would have come out otherwise."""
     decisions, flips = await service.simulate(grant, body.source)
     words = {True: "allow", False: "deny"}
@@ -224,6 +231,7 @@ async def simulate(grant: Granted, body: PolicyIn, service: Changes) -> Simulati
                 was=words[flip.decision.allowed],
                 would_be=words[not flip.decision.allowed],
                 rule=flip.rule,
+                because=flip.because,
             )
             for flip in flips
         ],

@@ -1,4 +1,4 @@
-"""A tenant's own policy as an administrator works with it: show, versions, plan, apply, roll back, who-can, simulate.
+"""A tenant's own policy as an administrator works with it: show, versions, plan, apply, roll back.
 
     1. document     read strictly                            or BadPolicy
     2. planning     who gains, who loses; lint; own tests    or Invalid: a serious finding, a test that fails
@@ -11,63 +11,30 @@ everywhere at once, and a replica that cannot read it answers 503 and decides no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.database import Database
-from control_plane.foundation.errors import Invalid, NotFound
-from control_plane.foundation.identifiers import TenantId
-from control_plane.policy.comparing import ways
-from control_plane.policy.conditions import Facts
+from control_plane.foundation.errors import NotFound
 from control_plane.policy.document import load_policy
 from control_plane.policy.index import Base
-from control_plane.policy.model import Asker, Grant, Permission
-from control_plane.policy.planning import Plan, digest_of, planned, with_policy
+from control_plane.policy.model import Asker, Grant
+from control_plane.policy.planning import Plan, digest_of, planned
 from control_plane.policy.policy_kind import PolicyText, PolicyVersion, in_force
 from control_plane.policy.proposal_model import Applied, Proposed
 from control_plane.policy.proposals import Proposals
 from control_plane.policy.rule_tables import PolicyVersionRow
-from control_plane.policy.rules import SUPPLIED
 
-MAX_SIMULATED: Final = 10_000  # recorded decisions of one simulation: some seconds of reading
 MAX_VERSIONS: Final = 200
 
 
-@dataclass(frozen=True)
-class RecordedDecision:
-    at: datetime
-    actor: str
-    permission: str
-    name: str
-    allowed: bool
-
-
-@dataclass(frozen=True)
-class Flip:
-    decision: RecordedDecision
-    rule: str
-
-
-class RecordedDecisions(Protocol):
-    async def recorded(self, session: AsyncSession, tenant: TenantId, limit: int) -> Sequence[RecordedDecision]:
-        """The newest decisions in the tenant's log, the newest first."""
-        ...
-
-
 class PolicyChanges:
-    def __init__(
-        self, database: Database, base: Base, clock: Clock, log: RecordedDecisions, proposals: Proposals
-    ) -> None:
+    def __init__(self, database: Database, base: Base, clock: Clock, proposals: Proposals) -> None:
         self._database = database
         self._base = base
         self._clock = clock
-        self._log = log
         self._proposals = proposals
         self._kind = PolicyText(base, clock)
         proposals.register(self._kind)
@@ -111,44 +78,3 @@ class PolicyChanges:
         if row is None:
             raise NotFound(f"policy version {version} was never in force; `probegate policy versions` lists them")
         return await self.apply(grant, row.source, f"back to version {version}")
-
-    async def who_can(self, grant: Grant, permission: str, name: str) -> dict[str, str]:
-        """Members who may, and by which rule; conditions are told, not judged."""
-        asked = _permission(permission)
-        async with self._database.transaction(grant.resource.tenant) as session:
-            snapshot = await self._kind.snapshot(session, grant.resource.tenant)
-        may = {}
-        for subject in sorted(snapshot.members):
-            ruling = snapshot.rule(subject, asked.value, name, Facts(self._clock.now()))
-            under = ways(snapshot, subject, asked, name)
-            if ruling.allowed and ruling.rule:
-                may[subject] = ruling.rule.row(snapshot.tenant)
-            elif under:
-                may[subject] = "when " + " or ".join(sorted(under))
-        return may
-
-    async def simulate(self, grant: Grant, source: str) -> tuple[int, tuple[Flip, ...]]:
-        """How many recorded decisions were asked again, and those that would come out otherwise. Raises BadPolicy."""
-        document = load_policy(source, self._base.book)
-        tenant = grant.resource.tenant
-        async with self._database.transaction(tenant) as session:
-            snapshot = with_policy(await self._kind.snapshot(session, tenant), document)
-            decisions = await self._log.recorded(session, tenant, MAX_SIMULATED)
-        flips = []
-        for decision in decisions:
-            ruling = snapshot.rule(decision.actor, decision.permission, decision.name, _as_then(decision))
-            if ruling.allowed is not decision.allowed:
-                flips.append(Flip(decision, ruling.rule.row(tenant) if ruling.rule else "no rule allows it"))
-        return len(decisions), tuple(flips)
-
-
-def _as_then(decision: RecordedDecision) -> Facts:
-    """What the route knew when it decided."""
-    return Facts(decision.at, pending=SUPPLIED.get(decision.permission, frozenset()))
-
-
-def _permission(word: str) -> Permission:
-    try:
-        return Permission(word)
-    except ValueError as error:
-        raise Invalid(f"there is no permission {word[:64]!r}") from error

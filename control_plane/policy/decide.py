@@ -13,8 +13,8 @@ from typing import Final
 from control_plane.policy.conditions import Facts
 from control_plane.policy.index import Snapshot
 from control_plane.policy.model import Permission
-from control_plane.policy.roles import RoleBook
-from control_plane.policy.rules import Effect, Rule, Ruling
+from control_plane.policy.rules import Rule, Ruling
+from control_plane.policy.smallest import Fix, Standing, smallest_change
 
 PLATFORM: Final = "platform"  # the tenant of the platform's own log and administrators; no agent, no template is in it
 TENANT_PATTERN: Final = re.compile(
@@ -25,6 +25,8 @@ SUBJECT_PATTERN: Final = re.compile(
 )  # "<issuer>|<sub>", OIDC bounds sub at 255
 NAME_PATTERN: Final = re.compile(r"\*|[A-Za-z0-9_][A-Za-z0-9_.@:+-]{0,254}")  # a path segment with nothing to normalise
 _PERMISSIONS: Final = frozenset(permission.value for permission in Permission)
+
+SUSPENDED: Final = "tenant-suspended"  # the rule that says no to members of a suspended tenant
 
 
 @dataclass(frozen=True)
@@ -53,68 +55,51 @@ def decide(
     if malformed:
         return Decision(False, "malformed", malformed, change="ask in the form that is expected")
     roles = snapshot.roles_of(subject, groups)
-    if not roles:
-        would_allow = _would_allow(snapshot, Permission(permission), roles)
-        change = f"an administrator of {snapshot.tenant} gives you {' or '.join(would_allow) or 'a role'}"
-        return Decision(
-            False, "default", f"you hold no role in tenant {snapshot.tenant}", (), would_allow, change=change
-        )
     ruling = snapshot.ask(subject, roles, permission, name, facts)
     if ruling.allowed and ruling.rule is not None:
         return Decision(True, ruling.rule.row(snapshot.tenant), "", roles, terms=ruling.terms)
     asked = Permission(permission)
-    return refusal(snapshot.tenant, snapshot.base.book, roles, asked, _would_allow(snapshot, asked, roles), ruling)
+    fixes = smallest_change(snapshot, subject, permission, name, Standing(roles, facts))
+    return refusal(snapshot, roles, asked, ruling, fixes)
 
 
 def refusal(
-    tenant: str, book: RoleBook, roles: tuple[str, ...], asked: Permission, would_allow: tuple[str, ...], ruling: Ruling
+    snapshot: Snapshot, roles: tuple[str, ...], asked: Permission, ruling: Ruling, fixes: tuple[Fix, ...]
 ) -> Decision:
     """Why it is a no, and what would have to change."""
+    tenant = snapshot.tenant
     held = f"you hold {' and '.join(roles) or 'no role'} in tenant {tenant}"
+    would_allow = _would_allow(snapshot, asked, roles)
     rule = ruling.rule.row(tenant) if ruling.rule else "default"
-    if ruling.rule is not None and ruling.rule.effect is Effect.DENY:
-        reason, change = _denied(tenant, book, roles, asked, ruling.rule)
-        return Decision(False, rule, f"{held}; {reason}. {_sentence(change)}", roles, would_allow, change=change)
-    if ruling.failing:
+    if ruling.rule is not None:
+        why = _denied(snapshot, roles, asked, ruling.rule)
+    elif ruling.failing:
         nearest, failing = min(ruling.failing, key=lambda pair: len(pair[1]))
-        needs = tuple(nearest.condition.needs(fact) for fact in failing if nearest.condition)
-        missing = tuple(str(fact) for fact in failing)
-        change = " and ".join(needs)
-        reason = f"{held}; the rule {nearest.id or nearest.row(tenant)} allows {asked} but for {', '.join(missing)}"
-        return Decision(
-            False, nearest.row(tenant), f"{reason}. {_sentence(change)}", roles, would_allow, missing, change
-        )
-    if not would_allow:
-        return Decision(
-            False, rule, f"{held}; {asked} cannot be had in tenant {tenant}", roles, change="none in this tenant"
-        )
-    wanted = " or ".join(would_allow)
+        rule = nearest.row(tenant)
+        why = f"the rule {nearest.id or rule} allows {asked} but for {', '.join(failing)}"
+    elif would_allow:
+        why = f"{asked} needs {' or '.join(would_allow)}"
+    else:
+        why = f"{asked} cannot be had in tenant {tenant}" if not fixes else f"no rule allows {asked}"
+    change = " and ".join(fix.words for fix in fixes) or "none in this tenant"
     return Decision(
         False,
         rule,
-        f"{held}; {asked} needs {wanted}. An administrator of {tenant} can give it",
+        f"{held}; {why}. {_sentence(change)}" if fixes else f"{held}; {why}",
         roles,
         would_allow,
-        (f"role {wanted}",),
-        f"an administrator of {tenant} gives you {would_allow[0]}",
+        tuple(fix.missing for fix in fixes),
+        change,
     )
 
 
-def _denied(tenant: str, book: RoleBook, roles: tuple[str, ...], asked: Permission, rule: Rule) -> tuple[str, str]:
+def _denied(snapshot: Snapshot, roles: tuple[str, ...], asked: Permission, rule: Rule) -> str:
     name = rule.subject.removeprefix("role:")
     if rule.id:  # of the tenant's own policy
         when = f" while {rule.condition.words()}" if rule.condition else ""
-        return f"the rule {rule.id} denies {asked} to {name}{when}", _lifted(tenant, rule)
-    denying = book.denying(roles, asked)
-    taken = denying[0] if denying else name
-    return (
-        f"the role {taken} denies {asked} whatever else is held",
-        f"an administrator of {tenant} would have to take that role away",
-    )
-
-
-def _lifted(tenant: str, rule: Rule) -> str:
-    return f"an administrator of {tenant} would have to change that rule (`probegate policy show`, `policy plan`): {rule.id}"
+        return f"the rule {rule.id} denies {asked} to {name}{when}"
+    denying = snapshot.base.book.denying(roles, asked)
+    return f"the role {denying[0] if denying else name} denies {asked} whatever else is held"
 
 
 def _sentence(text: str) -> str:

@@ -77,6 +77,8 @@ class CanIOut(BaseModel):
     reason: str
     roles_held: list[str]
     roles_that_allow: list[str]
+    missing: list[str]
+    smallest_change: str
 
 
 @router.get("/v1/me")
@@ -151,6 +153,8 @@ async def can_i(
         reason=decision.reason,
         roles_held=list(decision.roles),
         roles_that_allow=list(decision.would_allow),
+        missing=list(decision.missing),
+        smallest_change=decision.change,
     )
 
 

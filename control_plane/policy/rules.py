@@ -69,7 +69,7 @@ def applies(effect: Effect, condition: Condition | None, facts: Facts) -> bool:
         return not condition.failing(facts)
     if not facts.pending.isdisjoint(condition.facts()):
         return False  # confirmed, or not, when the fact is there
-    return not any(_is_known(fact, condition, facts) for fact in condition.failing(facts))
+    return not any(is_known(fact, condition, facts) for fact in condition.failing(facts))
 
 
 def settle(rules: Iterable[Rule], facts: Facts) -> Ruling:
@@ -105,7 +105,8 @@ def base_rules(book: RoleBook) -> tuple[Rule, ...]:
     )
 
 
-def _is_known(fact: Fact, condition: Condition, facts: Facts) -> bool:
+def is_known(fact: Fact, condition: Condition, facts: Facts) -> bool:
+    """Whether the facts say enough of this part to call it failing, and not only unsaid."""
     match fact:
         case Fact.HOURS:
             return True

@@ -14,7 +14,6 @@ The answer to a non-member goes to the platform's log: whether the tenant exists
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from sqlalchemy import select
@@ -28,7 +27,6 @@ from control_plane.foundation.errors import Denied, NotFound
 from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.identity.model import Principal, PrincipalKind
 from control_plane.identity.service import unsafe_operator
-from control_plane.policy.casbin_decider import Reference
 from control_plane.policy.conditions import Facts
 from control_plane.policy.decide import PLATFORM, TENANT_PATTERN, Decision, decide
 from control_plane.policy.index import Snapshot, base_of
@@ -41,16 +39,10 @@ from control_plane.policy.tables import TenantRow
 
 PLATFORM_TENANT: Final = TenantId(PLATFORM)
 MAX_SNAPSHOTS: Final = 4096  # tenants kept compiled; each is some tens of KiB
-_PERSONS_ONLY: Final = frozenset({Permission.TEMPLATE_REVIEW, Permission.TRACEPOINT_APPROVE})
+IN_PERSON: Final = frozenset({Permission.TEMPLATE_REVIEW, Permission.TRACEPOINT_APPROVE})
+MAX_GROUPS_LOGGED: Final = 50  # of one asker: what a tenant maps is fewer, and each decision is an entry
 _log = logging.getLogger(__name__)
 _MAX_LOGGED: Final = 100  # characters of a name that nobody vouched for
-
-
-@dataclass(frozen=True)
-class Explanation:
-    decision: Decision
-    reference: bool
-    rules: tuple[str, ...]
 
 
 class PolicyService:
@@ -106,22 +98,6 @@ class PolicyService:
         found = [asker.subject for asker in others if await self.holds(session, tenant, asker, permission, name)]
         return tuple(found)
 
-    async def explain(self, grant: Grant, subject: str, permission: str, name: str) -> Explanation:
-        """Somebody else's decision, with every rule that was looked at, and casbin's own answer beside it."""
-        tenant = grant.resource.tenant
-        async with self._database.transaction(tenant) as session:
-            snapshot = await self._snapshot(session, tenant)
-        if snapshot is None:
-            raise no_such_tenant(tenant)
-        facts = Facts(self._clock.now(), pending=SUPPLIED.get(permission, frozenset()))
-        decision = decide(snapshot, subject, permission, name, facts)
-        subjects = (*self._base.subjects(decision.roles), subject)
-        rules = tuple(rule.row(tenant) for rule in snapshot.matching(subjects, permission, name))
-        reference = bool(decision.roles) and Reference(snapshot).allows(subject, permission, name, facts)
-        if reference is not decision.allowed and decision.rule != "malformed":
-            _log.error("index and casbin disagree in tenant %s on %s for a rule: report this", tenant, permission)
-        return Explanation(decision, reference, rules)
-
     async def unsafe_operator_grant(self, permission: Permission, resource: Resource) -> Grant:
         """For the person at the server's own shell, who holds the state directory and so every key already.
 
@@ -140,7 +116,7 @@ class PolicyService:
     def _decide(self, snapshot: Snapshot, principal: Principal, permission: str, name: str) -> Decision:
         facts = Facts(self._clock.now(), pending=SUPPLIED.get(permission, frozenset()))
         decision = decide(snapshot, principal.id, permission, name, facts, principal.groups)
-        if decision.allowed and principal.kind is PrincipalKind.SERVICE and permission in _PERSONS_ONLY:
+        if decision.allowed and principal.kind is PrincipalKind.SERVICE and permission in IN_PERSON:
             reason = "you are a service account; a review is a person's"
             return Decision(
                 False, "service-accounts", reason, decision.roles, change="a person who may review approves it"
@@ -182,6 +158,8 @@ class PolicyService:
                 "rule": decision.rule if decision else "not-a-member",
                 **({} if decision else {"tenant": resource.tenant[:_MAX_LOGGED]}),
                 **({"reason": decision.reason} if decision and decision.reason else {}),
+                **({"groups": sorted(principal.groups)[:MAX_GROUPS_LOGGED]} if principal.groups else {}),
+                **({} if principal.kind is PrincipalKind.PERSON else {"kind": principal.kind.value}),
             },
             request_id=current_request_id.get(),
         )

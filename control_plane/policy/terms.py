@@ -14,6 +14,7 @@ from control_plane.foundation.errors import Denied
 from control_plane.policy.conditions import Facts, environment_of
 from control_plane.policy.model import Grant
 from control_plane.policy.rules import settle
+from control_plane.policy.smallest import smallest_of_terms
 from language.risk import RiskClass
 
 
@@ -25,24 +26,24 @@ def confirm(grant: Grant, facts: Facts) -> None:
     if ruling.allowed:
         return
     tenant = grant.resource.tenant
-    extra: dict[str, object] = {"permission": grant.permission.value}
+    fixes = smallest_of_terms(grant.terms.rules, facts)
+    change = " and ".join(fix.words for fix in fixes) or "none in this tenant"
     if ruling.rule is not None:
         rule, condition = ruling.rule, ruling.rule.condition
-        words = condition.words() if condition else "always"
-        raise Denied(
-            f"{grant.permission} is denied: the rule {rule.id or rule.row(tenant)} denies it where {words}. Ask for "
-            f"something that it does not speak of, or an administrator of {tenant} changes the rule",
-            extra=extra | {"rule": rule.row(tenant), "missing": [words], "smallest_change": f"change rule {rule.id}"},
-        )
-    if not ruling.failing:
-        raise Denied(f"{grant.permission} is denied: no rule allows it", extra=extra)
-    nearest, failing = min(ruling.failing, key=lambda pair: len(pair[1]))
-    change = " and ".join(nearest.condition.needs(fact) for fact in failing if nearest.condition)
+        why = f"the rule {rule.id or rule.row(tenant)} denies it where {condition.words() if condition else 'always'}"
+    elif ruling.failing:
+        rule, failing = min(ruling.failing, key=lambda pair: len(pair[1]))
+        why = f"the rule {rule.id or rule.row(tenant)} allows it but for {', '.join(failing)}"
+    else:
+        raise Denied(f"{grant.permission} is denied: no rule allows it", extra={"permission": grant.permission.value})
     raise Denied(
-        f"{grant.permission} is denied: the rule {nearest.id or nearest.row(tenant)} allows it but for "
-        f"{', '.join(failing)}. To be allowed, {change}",
-        extra=extra
-        | {"rule": nearest.row(tenant), "missing": [str(fact) for fact in failing], "smallest_change": change},
+        f"{grant.permission} is denied: {why}. To be allowed: {change}",
+        extra={
+            "permission": grant.permission.value,
+            "rule": rule.row(tenant),
+            "missing": [fix.missing for fix in fixes],
+            "smallest_change": change,
+        },
     )
 
 

@@ -17,6 +17,7 @@ from control_plane.policy.index import base_of
 from control_plane.policy.membership import MembershipService
 from control_plane.policy.model import Permission, Resource
 from control_plane.policy.proposals import Proposals
+from control_plane.policy.questions import PolicyQuestions
 from control_plane.policy.roles import read_roles
 from control_plane.policy.service import PolicyService
 from tests.builders.audit_trail import BreakableTrail
@@ -36,6 +37,7 @@ class World:
     membership: MembershipService
     changes: PolicyChanges
     proposals: Proposals
+    questions: PolicyQuestions
 
     async def ask(self, who: str, permission: Permission, tenant: str = "acme", name: str = "*"):
         resource = Resource(TenantId(tenant), permission.partition(":")[0], name)
@@ -51,5 +53,6 @@ async def world(database: Database) -> AsyncIterator[World]:
     proposals = Proposals(database, trail, clock, policy)
     membership = MembershipService(database, trail, base_of(book), clock, ISSUER, proposals)
     await membership.unsafe_create_tenant("acme", "", "alice")
-    changes = PolicyChanges(database, base_of(book), clock, LoggedDecisions(), proposals)
-    yield World(database, trail, clock, policy, membership, changes, proposals)
+    changes = PolicyChanges(database, base_of(book), clock, proposals)
+    questions = PolicyQuestions(database, base_of(book), clock, LoggedDecisions())
+    yield World(database, trail, clock, policy, membership, changes, proposals, questions)

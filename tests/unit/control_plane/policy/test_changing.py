@@ -1,4 +1,4 @@
-"""Policy as an administrator works with it: plan, apply, a second person, explain, who-can, simulate, rollback."""
+"""Policy as an administrator works with it: plan, apply, a second person, rollback."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_an_applied_change_holds_at_once_on_every_replica(world):
     assert applied.value.state is VersionState.APPLIED
     with pytest.raises(Denied, match="the rule freeze denies tracepoint:request") as denied:
         await asked.ask("dora", REQUEST)
-    assert denied.value.extra["smallest_change"].endswith("freeze")
+    assert denied.value.extra["smallest_change"] == "an administrator changes the rule freeze of the policy"
 
 
 async def test_a_replica_that_cannot_read_its_version_decides_nothing(world):
@@ -120,36 +120,6 @@ async def test_a_policy_whose_own_test_fails_is_not_applied(world):
         await world.changes.apply(WRITE, wrong, "")
 
 
-async def test_lint_tells_what_is_odd(world):
-    odd = HEAD + (
-        "rules:\n"
-        "- {id: one, subject: 'role:developer', action: 'template:read', effect: allow}\n"
-        "- {id: two, subject: 'role:responder', action: 'template:read', name: x, effect: deny}\n"
-        "- {id: three, subject: 'role:auditor', action: 'masking:write', effect: allow}\n"
-        "- {id: four, subject: 'role:developer', action: 'template:read', effect: deny}\n"
-    )
-    found = {
-        (finding.rule, finding.text.partition(":")[0]) for finding in (await world.changes.plan(READ, odd)).findings
-    }
-
-    assert {
-        ("one", "shadowed"),
-        ("one", "changes nothing"),
-        ("two", "unreachable"),
-        ("three", "an auditor watches what others do and does nothing themselves"),
-    } <= found
-
-
-async def test_simulate_finds_the_recorded_decisions_that_would_flip(world):
-    await world.ask("dora", REQUEST)
-    await world.ask("dora", Permission.TEMPLATE_READ)
-
-    decisions, flips = await world.changes.simulate(READ, FREEZE)
-
-    assert decisions >= 2
-    assert [(flip.decision.actor, flip.decision.permission) for flip in flips] == [(f"{ISSUER}|dora", REQUEST)]
-
-
 async def test_an_old_version_comes_back_by_the_same_rules(world):
     first = (await world.changes.apply(WRITE, HEAD, "")).value
     await world.changes.apply(WRITE, FREEZE, "")
@@ -160,24 +130,6 @@ async def test_an_old_version_comes_back_by_the_same_rules(world):
     assert (await world.ask("dora", REQUEST)).permission == REQUEST
     with pytest.raises(NotFound):
         await world.changes.rollback(WRITE, 99)
-
-
-async def test_who_can_names_members_with_the_rule(world):
-    assert await world.changes.who_can(READ, REQUEST, "*") == {
-        f"{ISSUER}|dora": "role:developer, acme, tracepoint:request, *, allow"
-    }
-
-
-async def test_explain_shows_every_rule_and_what_casbin_says(world):
-    await world.changes.apply(WRITE, FREEZE, "")
-
-    found = await world.policy.explain(READ, f"{ISSUER}|dora", REQUEST, "*")
-
-    assert (found.decision.allowed, found.reference) == (False, False)
-    assert found.rules == (
-        "role:developer, acme, tracepoint:request, *, allow",
-        "role:developer, acme, tracepoint:request, *, deny",
-    )
 
 
 async def test_a_group_of_an_issuer_stands_for_a_role(world):

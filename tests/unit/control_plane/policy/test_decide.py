@@ -59,7 +59,7 @@ def test_a_no_names_the_roles_held_the_permission_and_whom_to_ask():
     decision = decide(snapshot(alice=["viewer"]), ALICE, "template:submit", "*", NOW)
 
     assert decision.reason == (
-        "you hold viewer in tenant acme; template:submit needs developer. An administrator of acme can give it"
+        "you hold viewer in tenant acme; template:submit needs developer. An administrator of acme gives you developer"
     )
     assert decision.would_allow == ("developer",)
 
