@@ -19,6 +19,7 @@ from bench import (
     mask_speed,
     probed_call,
     resolve_time,
+    server_cost,
     whole_path,
 )
 from bench.figure import Figure, keep, show
@@ -32,6 +33,7 @@ SCRIPTS: Final[dict[str, Callable[[], list[Figure]]]] = {
     "resolve": resolve_time.measure,
     "whole_path": whole_path.measure,
     "agent_idle": agent_idle.measure,
+    "server_cost": server_cost.measure,
     "mask_quality": mask_quality.measure,
     "mask_speed": mask_speed.measure,
     "authz": authz.measure,

@@ -42,14 +42,15 @@ def resolve(binary: Path, function: str, cache: Path = CACHE) -> ResolvedProbe:
 class Probegate:
     """Traces `function` of the workload from when its context is entered; a thread turns records into Arrow columns.
 
-    After it: `delivered` rows, `lost` hits. Calls of `Workload.probed` (id -1) are counted too: see `count_from_here`.
+    Without `reading` that begins when the context is left: as long as the ring has room. After it: `delivered` rows, `lost` hits. Calls of `Workload.probed` (id -1) are counted too: see `count_from_here`.
     """
 
-    def __init__(self, workload: Workload, function: str) -> None:
+    def __init__(self, workload: Workload, function: str, *, reading: bool = True) -> None:
         self._workload = workload
         self._function = function
         self._kernel = probe_kernel()
         self._stop = threading.Event()
+        self._reading = reading
         self._rows = 0
         self._last: tuple[object, ...] | None = None
         self._before = (0, 0)
@@ -74,7 +75,8 @@ class Probegate:
         self.arm_seconds = time.perf_counter() - start
         self._offset = time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._reader = threading.Thread(target=self._read)
-        self._reader.start()
+        if self._reading:
+            self._reader.start()
         return self
 
     def count_from_here(self) -> None:
@@ -87,6 +89,8 @@ class Probegate:
     ) -> None:
         self._probe.detach()
         self._stop.set()
+        if not self._reading:
+            self._reader.start()
         self._reader.join()
         rows, hits = self._counts()
         self.delivered = rows - self._before[0]
