@@ -1,17 +1,22 @@
 """The service as a whole: what is no program, what is damaged, what the cache keeps, what the list shows."""
 
+import os
 import random
+import resource
 import shutil
 import time
+from collections import Counter
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from agents.binaries.model import Language, Unresolved, UnresolvedReason
 from agents.binaries.service import Binaries
 from language.model import At
-from tests.builders.programs import PROGRAMS, build_c
+from tests.builders.programs import PROGRAMS, build_c, build_go, build_rust
 
 MUTATIONS = 400
+DAMAGED = 300 if os.environ.get("PROBEGATE_LONG") else 60  # copies of large binaries
 LARGEST_ANSWER_SECONDS = 20  # a damaged file must not keep the agent busy
 
 
@@ -72,6 +77,53 @@ def test_damage_is_refused_and_never_an_error_of_another_kind(binaries, tmp_path
         assert time.monotonic() - started < LARGEST_ANSWER_SECONDS
         target.unlink()
     assert UnresolvedReason.DAMAGED in outcomes
+
+
+LARGEST_ANSWER_KIB = 600 << 10  # of memory more than before: what a damaged file claims must not be believed
+
+
+@pytest.mark.parametrize("program", ["maps", "shapes.cpp", "shapes.rs"])
+def test_damage_anywhere_in_a_real_binary_is_refused_in_bounded_time_and_memory(binaries, tmp_path, program):
+    """Headers, symbols, pclntab, debug information, types: bytes changed in what each reader reads, and files cut short."""
+    source, function = {
+        "maps": (lambda: build_go(PROGRAMS / "maps"), "main.small"),
+        "shapes.cpp": (lambda: build_c(PROGRAMS / "native" / "shapes.cpp", "-O2"), "shop::describe"),
+        "shapes.rs": (lambda: build_rust(PROGRAMS / "native" / "shapes.rs"), "shapes::texts"),
+    }[program]
+    whole = source().read_bytes()
+    with (tmp_path / "whole").open("wb") as file:
+        file.write(whole)
+    with (tmp_path / "whole").open("rb") as file:
+        sections = [
+            s.header for s in ELFFile(file).iter_sections() if s.header.sh_type != "SHT_NOBITS" and s.header.sh_size
+        ]
+    choose = random.Random(program)
+    outcomes = Counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(DAMAGED):
+        raw = bytearray(whole)
+        section = choose.choice(sections)
+        for _ in range(choose.choice((1, 16, 400))):
+            raw[section.sh_offset + choose.randrange(section.sh_size)] = choose.choice(
+                (0, 0xFF, 0x80, choose.randrange(256))
+            )
+        if number % 6 == 0:
+            del raw[choose.randrange(len(raw)) :]
+        target = tmp_path / f"damaged-{number}"
+        target.write_bytes(raw)
+        started = time.monotonic()
+        try:
+            binaries.resolve(str(target), function, At.ENTRY_AND_RETURN, None)
+            if number % 10 == 0:
+                binaries.functions(str(target), None, 10)
+            outcomes["resolved"] += 1
+        except Unresolved as refused:
+            outcomes[refused.reason] += 1
+        assert time.monotonic() - started < LARGEST_ANSWER_SECONDS
+        target.unlink()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < LARGEST_ANSWER_KIB
+    assert outcomes["resolved"] > 0
+    assert outcomes.total() - outcomes["resolved"] > 2
 
 
 def test_the_second_answer_comes_from_the_cache_and_is_equal(tmp_path, shop):
