@@ -73,8 +73,11 @@ async def _run(server: Server, token: JoinToken | None, ca: bytes | None, settin
             async with asyncio.timeout(FLUSH_SECONDS):
                 await agent.uplink.flushed()
         except TimeoutError:
-            _LOG.warning("not everything was acknowledged within %.0f s", FLUSH_SECONDS)
+            _LOG.warning(
+                "not everything was acknowledged within %.0f s; it is sent after the next start", FLUSH_SECONDS
+            )
         connection.cancel()
+    agent.uplink.keep()
 
 
 async def _identity(store: IdentityStore, server: Server, token: JoinToken | None, ca: bytes | None) -> AgentIdentity:

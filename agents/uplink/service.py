@@ -27,6 +27,7 @@ from agents.uplink.identity import AgentIdentity, BadIdentity, IdentityStore
 from agents.uplink.model import BatchHead, Handler
 from agents.uplink.sequences import Sequences
 from agents.uplink.spool import Spool
+from agents.uplink.spool_files import SpoolFiles
 from agents.uplink.sync import Outbox, SyncStream
 from agents.uplink.uploads import upload
 
@@ -56,7 +57,7 @@ class Uplink:
         self._identity = identity
         self._store = store
         self._outbox = Outbox()
-        self._spool = Spool(Sequences(state / "sequences.json"))
+        self._spool = Spool(Sequences(state / "sequences.json"), SpoolFiles(state / "spool", identity.agent_id))
         self._pause = FIRST_PAUSE
 
     # --- what the agent says ---------------------------------------------------------------------------------
@@ -95,6 +96,10 @@ class Uplink:
     async def flushed(self) -> None:
         """Returns when everything is acknowledged."""
         await self._spool.emptied()
+
+    def keep(self) -> None:
+        """What is not acknowledged yet survives the end of this process."""
+        self._spool.keep()
 
     # --- the connection --------------------------------------------------------------------------------------
 

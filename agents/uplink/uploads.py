@@ -28,3 +28,4 @@ async def upload(stub: GatewayAsyncStub, spool: Spool) -> None:
             sending.cancel()
     finally:
         call.cancel()
+        spool.keep()

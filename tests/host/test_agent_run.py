@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from wire.v1 import gateway_pb2
+from wire.v1 import gateway_pb2, records_pb2
 
 from agents.runtime import inventory
 from language.model import At, LimitSpec, Template
@@ -191,6 +191,30 @@ async def test_a_short_break_of_the_connection_ends_nothing_and_loses_no_row(joi
     batches = {b.sequence: b for b in gateway.heard.batches}
     assert sorted(batches) == list(range(1, len(batches) + 1))
     assert final.accounting.delivered == final.accounting.hits == sum(b.rows for b in batches.values())
+
+
+async def test_rows_of_an_outage_survive_a_sigkill_on_disk_masked_and_are_sent_later(joined, gateway, tmp_path):
+    charge = template({"email": "o.Email"}, SUM.replace("money.Sum", "orders.Charge"), limits=LimitSpec(cpu=0.05))
+    joined.deploy(charge, action="detect")
+    await joined.armed()
+    await gateway.until(lambda: len(joined.rows()) >= 10)
+    await gateway.close()
+    spool = tmp_path / "spool"
+    await gateway.until(lambda: len(list(spool.rglob("*.batch"))) >= 3)
+    joined.process.stop(signal.SIGKILL)
+    await asyncio.to_thread(joined.process.ended)
+    kept = [records_pb2.Batch.FromString(file.read_bytes()) for file in sorted(spool.rglob("*.batch"))]
+    assert all(batch.rows for batch in kept)
+    on_disk = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert b"@example" not in on_disk
+    assert b"EMAIL" in on_disk
+    await gateway.open()
+    with agent("run", "--server", gateway.address, "--state", str(tmp_path)):
+        wanted = {batch.sequence for batch in kept}
+        await gateway.until(lambda: wanted <= {batch.sequence for batch in gateway.heard.batches})
+        await gateway.until(lambda: gateway.heard.batches[-1].sequence > max(wanted))
+    by_number = {batch.sequence: batch for batch in gateway.heard.batches}
+    assert all(by_number[batch.sequence].arrow == batch.arrow for batch in kept)
 
 
 async def test_sigkill_leaves_nothing_and_the_program_goes_on(joined, gateway, program):
