@@ -81,13 +81,16 @@ def read_host_policy(path: Path) -> HostPolicy:
     except (OSError, yaml.YAMLError, ValueError) as error:
         raise BadSettings(f"{path} cannot be read: {error}") from error
     try:
-        top = _mapping(parsed if parsed is not None else {}, "the file", {"deny", "limits", "allowUnmasked"})
+        top = _mapping(
+            parsed if parsed is not None else {}, "the file", {"deny", "limits", "allowUnmasked", "allowDryRuns"}
+        )
         deny = _mapping(top.get("deny", {}), "deny", {"functions", "paths"})
         return HostPolicy(
             deny_functions=_patterns(deny, "functions"),
             deny_paths=_patterns(deny, "paths"),
             limits=_limits(_mapping(top.get("limits", {}), "limits", {*_LIMITS, "ttl", "cpu", "hostCpu"})),
             allow_unmasked=_typed(top, "allowUnmasked", bool, default=True),
+            allow_dry_runs=_typed(top, "allowDryRuns", bool, default=False),
         )
     except BadSettings as error:
         raise BadSettings(f"{path}: {error}") from error

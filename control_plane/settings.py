@@ -74,6 +74,7 @@ class Settings:
     max_ttl: timedelta
     issuers: tuple[ExternalIssuer, ...]
     embedded_issuer: bool
+    approvals: Path | None = None  # the operator's own policies/approvals.yaml, in place of the one that comes along
 
     @property
     def keys(self) -> Path:
@@ -101,6 +102,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         max_ttl=_duration(environ, "PROBEGATE_MAX_TTL", DEFAULT_MAX_TTL),
         issuers=_issuers(environ),
         embedded_issuer=_boolean(environ, "PROBEGATE_EMBEDDED_ISSUER", default=profile is Profile.DEVELOPMENT),
+        approvals=Path(environ["PROBEGATE_APPROVALS"]).absolute() if environ.get("PROBEGATE_APPROVALS") else None,
     )
     _check(settings)
     return settings

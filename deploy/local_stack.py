@@ -90,16 +90,25 @@ class LocalStack:
         self.start("server", [str(BIN / "probegate-server"), "serve"])
         self._wait_until_ready()
 
-    def start_agent(self, token: str, name: str = "agent", arguments: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    def start_agent(
+        self, token: str, name: str = "agent", arguments: Sequence[str] = (), host_file: str = ""
+    ) -> subprocess.Popen[bytes]:
+        """`host_file` is the text of the host's own rules, where the agent is to have some."""
         command = [str(BIN / "probegate-agent"), "run", "--server", f"127.0.0.1:{self.grpc_port}"]
         command += ["--join-token", token, "--state", str(self.directory / name), *arguments]
-        return self.start(name, command)
+        if not host_file:
+            return self.start(name, command)
+        path = self.directory / f"{name}.yaml"
+        path.write_text(host_file)
+        return self.start(name, command, {"PROBEGATE_AGENT_CONFIG": str(path)})
 
-    def join_agent(self, administrator: Person, name: str = "agent", seconds: float = 30.0) -> None:
+    def join_agent(
+        self, administrator: Person, name: str = "agent", seconds: float = 30.0, host_file: str = ""
+    ) -> None:
         """Start an agent with a fresh token and wait until the control plane has seen it."""
         known = len(self.agents(administrator))
         token = self.run(administrator, "agent", "token").stdout.strip()
-        process = self.start_agent(token, name)
+        process = self.start_agent(token, name, host_file=host_file)
         ends = time.monotonic() + seconds
         while time.monotonic() < ends and process.poll() is None:
             if len(self.agents(administrator)) > known:
@@ -178,11 +187,14 @@ class LocalStack:
             raise StackFailed(f"probegate-server {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
         return done.stdout
 
-    def start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, command: Sequence[str], more: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """`more` is added to the stack's environment."""
         with self._log(name) as log:
             # setpriv: no part outlives whoever started the stack, however that ended
             process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", *command], env=self.environment(), cwd=self.directory, stdout=log, stderr=subprocess.STDOUT,
+                ["setpriv", "--pdeathsig", "TERM", *command], env=self.environment() | dict(more or {}), cwd=self.directory, stdout=log, stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         self.started[name] = process

@@ -43,6 +43,7 @@ class RefusalReason(StrEnum):
     BAD_TARGET = "bad_target"
     NO_STATE = "no_state"
     ENDED = "ended"
+    LOCKED = "locked"
 
 
 class Refused(Exception):
@@ -87,6 +88,7 @@ class HostPolicy:
     deny_paths: tuple[str, ...] = ()
     limits: HostLimits = field(default_factory=HostLimits)
     allow_unmasked: bool = True  # `probegate-agent try --unmasked`: root on this host could read the memory anyway
+    allow_dry_runs: bool = False  # a reviewer's look at live calls, masked, of a version that nobody has approved yet
 
     def denied_function(self, function: str) -> str | None:
         """The pattern that denies it, or None."""
@@ -144,6 +146,18 @@ class AdmittedSpec:
             (shape.max_string, shape.max_items, shape.max_depth),
             (self.table, self.table_version),
         )
+
+
+@dataclass(frozen=True)
+class AdmittedDryRun:
+    """A reviewer's look that this host allows: once, for seconds, a few rows.
+
+    Proves: all that an AdmittedSpec does but an approval, that the host's owner allows dry runs, and that this one has not
+    been here before. Never started as a tracepoint. Minted by `agents.admission.service` only.
+    """
+
+    spec: AdmittedSpec
+    environment: str
 
 
 def _first(patterns: tuple[str, ...], name: str) -> str | None:

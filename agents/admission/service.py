@@ -27,13 +27,14 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import DecodeError
-from wire.dsse import MAX_ENVELOPE, SPEC_PAYLOAD_TYPE, BadEnvelope, open_envelope, unsafe_payload
+from wire.dsse import DRY_RUN_PAYLOAD_TYPE, MAX_ENVELOPE, SPEC_PAYLOAD_TYPE, BadEnvelope, open_envelope, unsafe_payload
 from wire.v1 import spec_pb2
 
 from agents.admission.limits import effective_limits, refuse_over_limits
 from agents.admission.model import (
     CLOCK_SKEW,
     MAX_SPEC_LIFETIME,
+    AdmittedDryRun,
     AdmittedSpec,
     AlreadyEnded,
     HostPolicy,
@@ -46,6 +47,10 @@ from language import canonical, narrowing, parameters
 from language.errors import TemplateError
 from language.model import ParameterScalar, TargetSpec, Template
 
+ENVIRONMENT_LABELS: Final = ("environment", "env")  # of a process, as the control plane reads them
+DRY_RUN_PREFIX: Final = "dry_"  # of its id; no tracepoint has one
+DRY_RUN_LIFETIME: Final = timedelta(seconds=60)  # a reviewer waits for it
+DRY_RUN_HITS: Final = 20  # enough to see what the columns look like
 MAX_IDENTIFIER: Final = 128  # bytes; ids and names are shown, logged and used as keys
 
 
@@ -88,6 +93,36 @@ class Admission:
             refused.tracepoint_id, refused.version = spec.tracepoint_id, spec.version
             raise
 
+    def admit_dry_run(self, envelope: bytes) -> AdmittedDryRun:
+        """A reviewer's look, once. Raises Refused. The bounds are this agent's own, whatever was signed."""
+        if not self._host.allow_dry_runs:
+            raise Refused(
+                RefusalReason.DENIED_BY_HOST,
+                "this host allows no dry runs: its owner writes `allowDryRuns: true` into the agent's file",
+            )
+        payload = self._opened(envelope, DRY_RUN_PAYLOAD_TYPE)
+        try:
+            run = spec_pb2.DryRun.FromString(payload)
+        except DecodeError as error:
+            raise Refused(RefusalReason.BAD_SPEC, f"the signed payload is no wire.v1.DryRun: {error}") from error
+        spec = run.spec
+        _refuse_unfit(spec)
+        if not spec.tracepoint_id.startswith(DRY_RUN_PREFIX) or len(spec.audience) != 1 or not run.environment:
+            raise Refused(
+                RefusalReason.BAD_SPEC, "a dry run is for one agent, names its environment and its own kind of id"
+            )
+        if _moment(spec, "not_after") - _moment(spec, "issued_at") > DRY_RUN_LIFETIME:
+            raise Refused(RefusalReason.OVER_LOCAL_LIMITS, f"a dry run is good for {DRY_RUN_LIFETIME} at most")
+        if run.environment not in {spec.target.labels.get(label, "") for label in ENVIRONMENT_LABELS}:
+            raise Refused(RefusalReason.BAD_TARGET, f"the target is not bound to {run.environment!r} by a label")
+        admitted = self._checked(spec, payload)
+        if admitted.limits.max_hits > DRY_RUN_HITS or admitted.limits.ttl > DRY_RUN_LIFETIME:
+            raise Refused(
+                RefusalReason.OVER_LOCAL_LIMITS, f"a dry run takes {DRY_RUN_HITS} hits and {DRY_RUN_LIFETIME} at most"
+            )
+        self.retire(spec.tracepoint_id, spec.version, "dry_run")
+        return AdmittedDryRun(admitted, run.environment)
+
     def retire(self, tracepoint_id: str, version: int, reason: str) -> None:
         """What ended for good is not started by the same envelope again, whoever sends it. Raises Refused."""
         try:
@@ -128,13 +163,13 @@ class Admission:
             remaining=remaining,
         )
 
-    def _opened(self, envelope: bytes) -> bytes:
+    def _opened(self, envelope: bytes, payload_type: str = SPEC_PAYLOAD_TYPE) -> bytes:
         if len(envelope) > MAX_ENVELOPE:
             raise Refused(
                 RefusalReason.TOO_BIG, f"the envelope is {len(envelope)} bytes, at most {MAX_ENVELOPE} are read"
             )
         try:
-            return open_envelope(envelope, SPEC_PAYLOAD_TYPE, self._keys)
+            return open_envelope(envelope, payload_type, self._keys)
         except BadEnvelope as error:
             reason = RefusalReason.BAD_ENVELOPE if error.malformed else RefusalReason.BAD_SIGNATURE
             raise Refused(reason, error.detail) from error
@@ -200,12 +235,16 @@ def _parsed(payload: bytes) -> spec_pb2.ProbeSpec:
         spec.ParseFromString(payload)
     except DecodeError as error:
         raise Refused(RefusalReason.BAD_SPEC, f"the signed payload is no wire.v1.ProbeSpec: {error}") from error
+    _refuse_unfit(spec)
+    return spec
+
+
+def _refuse_unfit(spec: spec_pb2.ProbeSpec) -> None:
     for field in ("tracepoint_id", "name", "table", "requested_by"):
         if len(getattr(spec, field).encode()) > MAX_IDENTIFIER:
             raise Refused(RefusalReason.BAD_SPEC, f"`{field}` is longer than {MAX_IDENTIFIER} bytes")
     if not spec.tracepoint_id or spec.version == 0:
         raise Refused(RefusalReason.BAD_SPEC, "the spec names no tracepoint, or its version is 0")
-    return spec
 
 
 def _moment(spec: spec_pb2.ProbeSpec, field: str) -> datetime:

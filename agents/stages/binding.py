@@ -1,7 +1,7 @@
 """Find an order's function in the files of the processes it means, and compile it once for each file.
 
     choose     target            -> processes of this host          or NoProcess
-    admit      their executables -> none that the host denies       or Refused(denied_by_host)
+    admit      their executables -> none that the host denies       or Refused(denied_by_host); no locked build: Refused(locked)
     resolve    file, function    -> ResolvedProbe                   or Unresolved
     compile    captures          -> BpfProgram                      or CannotCompile
 
@@ -22,6 +22,7 @@ from agents.masking.model import FieldRule
 from agents.masking.typed_rules import typed_rules
 from agents.processes.model import NoProcess, NoProcessReason, Process
 from agents.processes.service import ProcessSource, choose
+from agents.stages.locked_builds import LockedBuilds
 from agents.stages.order import ProbeOrder
 from language.model import At
 
@@ -52,13 +53,20 @@ class Binder:
     """Binds one order; files that were bound once are not read again when more of their processes start."""
 
     def __init__(
-        self, order: ProbeOrder, source: ProcessSource, resolver: Resolver, compile_probe: Compile, host: HostPolicy
+        self,
+        order: ProbeOrder,
+        source: ProcessSource,
+        resolver: Resolver,
+        compile_probe: Compile,
+        host: HostPolicy,
+        locked: LockedBuilds | None = None,
     ) -> None:
         self._order = order
         self._source = source
         self._resolver = resolver
         self._compile = compile_probe
         self._host = host
+        self._locked = locked or LockedBuilds()
         self._known: dict[FileKey, tuple[ResolvedProbe, BpfProgram, tuple[FieldRule, ...]]] = {}
 
     def bind(self, running: Sequence[int] = ()) -> tuple[BoundFile, ...]:
@@ -76,10 +84,12 @@ class Binder:
         if key not in self._known:
             request = self._order.request
             resolved = self._resolver.resolve(path, self._order.function, request.at, self._order.line)
+            self._locked.refuse(resolved.binary.build_id)  # before the work, and again below for files known before
             program = self._compile(resolved, request)
             rules = typed_rules(self._order.rules, resolved, request)
             self._known[key] = replace(resolved, types={}), program, rules  # the types of a big program weigh MBs
         resolved, program, rules = self._known[key]
+        self._locked.refuse(resolved.binary.build_id)
         biases = tuple((each, self._bias(each, resolved)) for each in processes)
         return BoundFile(path, resolved, program, biases, rules)
 

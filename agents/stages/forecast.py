@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from agents.processes.service import choose
+from agents.processes.model import NoProcess, NoProcessReason
+from agents.processes.service import MAX_PROCESSES, choose
 from agents.stages.binding import refuse_denied
 from agents.stages.explaining import explain, microseconds_per_call
 from agents.stages.order import order_from_template
@@ -66,6 +67,15 @@ def forecast(
             "record_bytes": found.program.layout.record_size,
         }
     return answer
+
+
+def count(prober: Prober, written: bytes, service: str | None, pids: Sequence[int]) -> dict[str, int]:
+    """Only how many processes it would probe now; nothing is opened. Raises TemplateError."""
+    target = narrow(canonical.from_bytes(written).target, TargetSpec(service=service, pids=tuple(sorted(set(pids)))))
+    try:
+        return {"processes": len(choose(prober.source, target))}
+    except NoProcess as error:
+        return {"processes": MAX_PROCESSES + 1 if error.reason is NoProcessReason.TOO_MANY else 0}
 
 
 def _values(template: Template) -> dict[str, ParameterScalar]:

@@ -5,12 +5,13 @@ Built by `agents.bootstrap`; used by `probegate-agent try` for one probe and by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agents.admission.model import HostPolicy
 from agents.processes.service import ProcessesWatched
 from agents.runtime.calibration import TrapCosts
 from agents.stages.binding import Binder, Compile, Resolver
+from agents.stages.locked_builds import LockedBuilds
 from agents.stages.order import ProbeOrder
 from agents.stages.probe import RunningProbe, Stages
 
@@ -23,8 +24,9 @@ class Prober:
     stages: Stages
     host: HostPolicy
     traps: TrapCosts
+    locked: LockedBuilds = field(default_factory=LockedBuilds)
 
     def prepare(self, order: ProbeOrder, deadline_boot_ns: int) -> RunningProbe:
         """Not armed yet: `adopt` does that, and says why when it cannot."""
-        binder = Binder(order, self.source, self.resolver, self.compile_probe, self.host)
+        binder = Binder(order, self.source, self.resolver, self.compile_probe, self.host, self.locked)
         return RunningProbe(order, binder, self.stages, deadline_boot_ns, self.traps)

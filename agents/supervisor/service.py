@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
 from wire.v1 import gateway_pb2
@@ -21,20 +21,23 @@ from wire.v1 import gateway_pb2
 from agents.admission.model import AdmittedSpec, AlreadyEnded, RefusalReason, Refused
 from agents.admission.service import Admission
 from agents.binaries.model import Unresolved
+from agents.compiler.model import CannotCompile
 from agents.processes.model import NoProcess
 from agents.processes.service import choose
+from agents.runtime.model import ArmFailed
 from agents.stages.accounting import Accounting
 from agents.stages.binding import refuse_denied
-from agents.stages.forecast import MAX_DROPPED, MAX_TEMPLATE, forecast
+from agents.stages.forecast import MAX_DROPPED, MAX_TEMPLATE, count, forecast
 from agents.stages.functions import MAX_FUNCTIONS, FunctionLister, as_json
 from agents.stages.service import Prober
+from agents.supervisor.dry_run import look
 from agents.supervisor.host_budget import HostBudget, Share
 from agents.supervisor.life import Ended, Life, Reports, Shared
 from agents.supervisor.lifecycle import FOR_GOOD, EndReason, Event, after
 from agents.supervisor.loading import Loading
 from agents.supervisor.pulse import Pulse
 from agents.supervisor.workers import Workers
-from agents.uplink.model import QuestionRefused
+from agents.uplink.model import DryRunRows, QuestionRefused
 from language.errors import TemplateError
 from language.model import TargetSpec
 
@@ -177,20 +180,30 @@ class Supervisor:
     async def explain(self, question: gateway_pb2.ExplainQuestion) -> str:
         if len(question.template) > MAX_TEMPLATE or len(question.dropped) > MAX_DROPPED:
             raise QuestionRefused(f"a template has at most {MAX_TEMPLATE} bytes and {MAX_DROPPED} dropped columns")
+        asked = (self._prober, question.template, question.service or None, tuple(question.pids))
         try:
-            found = await asyncio.to_thread(
-                forecast,
-                self._prober,
-                question.template,
-                question.service or None,
-                tuple(question.pids),
-                frozenset(question.dropped),
-            )
+            if question.count_only:
+                return json.dumps(await asyncio.to_thread(count, *asked))
+            found = await asyncio.to_thread(forecast, *asked, frozenset(question.dropped))
         except (NoProcess, Unresolved, Refused) as error:
             raise QuestionRefused(f"{error.reason}: {error.detail}") from error
         except TemplateError as error:
             raise QuestionRefused(f"the template cannot be used here: {error}") from error
         return json.dumps(found)
+
+    async def dry_run(self, envelope: bytes) -> DryRunRows:
+        try:
+            admitted = await asyncio.to_thread(self._admission.admit_dry_run, envelope)
+            _LOG.info("dry run in %s asked for by %s", admitted.environment, admitted.spec.requested_by)
+            return await asyncio.to_thread(look, self._prober, admitted)
+        except (NoProcess, Unresolved, CannotCompile, ArmFailed, Refused) as error:
+            raise QuestionRefused(f"{error.reason}: {error.detail}") from error
+
+    def locked(self, build_ids: Collection[str]) -> None:
+        self._prober.locked.replace(build_ids)
+        for life in self._lives.values():
+            if life.alive and any(self._prober.locked.holds(build_id) for build_id in life.build_ids):
+                life.end(EndReason.LOCKED, "its executable was locked")
 
     # --- inside ----------------------------------------------------------------------------------------------
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
 
 from wire.v1 import gateway_pb2, records_pb2
+
+from agents.masking.model import MaskedBatch
 
 MAX_LEASE: Final = timedelta(minutes=10)  # a gateway cannot promise away the agent's own dead-man switch
 MIN_LEASE: Final = timedelta(seconds=1)
@@ -54,6 +56,22 @@ class Handler(Protocol):
     async def explain(self, question: gateway_pb2.ExplainQuestion) -> str:
         """JSON for a reviewer: what a template would do here. Raises QuestionRefused."""
         ...
+
+    async def dry_run(self, envelope: bytes) -> DryRunRows:
+        """A few masked rows for a reviewer, where everybody allows it. Raises QuestionRefused."""
+        ...
+
+    def locked(self, build_ids: Collection[str]) -> None:
+        """All builds that are not to be probed from now on."""
+        ...
+
+
+@dataclass(frozen=True)
+class DryRunRows:
+    """What a reviewer's look found: masked rows, which go back to whoever asked and are kept nowhere."""
+
+    batch: MaskedBatch | None  # None: no call came
+    accounting: records_pb2.Accounting
 
 
 class QuestionRefused(Exception):

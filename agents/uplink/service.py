@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import grpc
-import pyarrow as pa
 from wire.v1 import gateway_pb2, records_pb2
 from wire.v1.gateway_pb2_grpc import GatewayStub
 
 from agents.masking.model import MaskedBatch
+from agents.uplink.arrow_pieces import pieces
 from agents.uplink.channel import Server, gateway_channel
 from agents.uplink.enrolment import EnrolmentFailed, renew
 from agents.uplink.identity import AgentIdentity, BadIdentity, IdentityStore
@@ -38,7 +38,6 @@ FIRST_PAUSE: Final = timedelta(milliseconds=500)
 LONGEST_PAUSE: Final = timedelta(seconds=15)  # a quarter of the default lease: a gateway's restart ends no probe
 RENEW_LOOK: Final = timedelta(minutes=5)
 RENEW_RETRY: Final = timedelta(minutes=10)
-MAX_ARROW: Final = 1 << 20  # bytes of one batch; gRPC's own bound for a message is 4 MiB
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -76,9 +75,9 @@ class Uplink:
 
     def send(self, batch: MaskedBatch, head: BatchHead) -> None:
         """Number it and keep it until it is acknowledged; what does not fit is counted as lost."""
-        pieces = list(_pieces(batch.columns))
-        for number, (arrow, rows) in enumerate(pieces, start=1):
-            last = number == len(pieces)
+        parts = list(pieces(batch.columns))
+        for number, (arrow, rows) in enumerate(parts, start=1):
+            last = number == len(parts)
             self._spool.add(
                 records_pb2.Batch(
                     tracepoint_id=head.tracepoint_id,
@@ -159,25 +158,6 @@ class Uplink:
 async def _until_ended(stream: Coroutine[None, None, None]) -> None:
     await stream
     raise StreamEnded
-
-
-def _pieces(columns: pa.RecordBatch) -> Iterator[tuple[bytes, int]]:
-    """Arrow IPC streams of one record batch each, none much bigger than MAX_ARROW. At least one, even without rows."""
-    encoded = _ipc(columns)
-    if len(encoded) <= MAX_ARROW or columns.num_rows <= 1:
-        yield encoded, columns.num_rows
-        return
-    half = columns.num_rows // 2
-    yield from _pieces(columns.slice(0, half))
-    yield from _pieces(columns.slice(half))
-
-
-def _ipc(columns: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, columns.schema) as writer:
-        writer.write_batch(columns)
-    encoded: bytes = sink.getvalue().to_pybytes()
-    return encoded
 
 
 def _receipts(batch: MaskedBatch) -> list[records_pb2.Receipt]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wire.v1 import gateway_pb2
 
+from agents.uplink.arrow_pieces import pieces
 from agents.uplink.model import MAX_LEASE, MIN_LEASE, Handler, QuestionRefused
 
 if TYPE_CHECKING:
@@ -147,6 +148,10 @@ class SyncStream:
                 tasks.create_task(self._answer(message.functions))
             case "explain":
                 tasks.create_task(self._explain(message.explain))
+            case "dry_run":
+                tasks.create_task(self._dry_run(message.dry_run))
+            case "locks":
+                self._handler.locked(message.locks.build_ids)
             case other:
                 _LOG.warning("the gateway sent %s, which this agent does not know: update the agent", other)
 
@@ -172,6 +177,20 @@ class SyncStream:
         except TimeoutError:
             answer.problem = f"no answer within {QUESTION_SECONDS:.0f} s; the executable is being indexed, ask again"
         self._outbox.put(gateway_pb2.AgentMessage(explain=answer))
+
+    async def _dry_run(self, question: gateway_pb2.DryRunQuestion) -> None:
+        answer = gateway_pb2.DryRunAnswer(question_id=question.question_id)
+        try:
+            async with self._questions, asyncio.timeout(QUESTION_SECONDS):
+                found = await self._handler.dry_run(question.envelope)
+            if found.batch is not None:
+                answer.arrow, answer.rows = next(pieces(found.batch.columns))
+            answer.accounting.CopyFrom(found.accounting)
+        except QuestionRefused as error:
+            answer.problem = str(error)
+        except TimeoutError:
+            answer.problem = f"no answer within {QUESTION_SECONDS:.0f} s; the executable is being indexed, ask again"
+        self._outbox.put(gateway_pb2.AgentMessage(dry_run=answer))
 
     async def _answer(self, question: gateway_pb2.FunctionsQuestion) -> None:
         answer = gateway_pb2.FunctionsAnswer(question_id=question.question_id)

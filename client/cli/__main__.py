@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from client.cli import audit, governance, locks, members, policy, records, run, session, templates, tracepoints
+from client.cli import audit, governance, locks, members, notices, policy, records, run, session, templates, tracepoints
 from client.cli.context import Invocation, ends_with_exit_code, invocation, output_option
 
 
@@ -29,6 +29,7 @@ for command in (
     templates.template,
     run.run,
     tracepoints.tracepoint,
+    notices.notices,
     records.query,
     records.tables,
     records.export,

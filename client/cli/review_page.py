@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from client.cli.live import HIDDEN
 from client.cli.output import Form, show
 
 FIELDS = ("column", "type", "masking", "class", "expression")
@@ -27,6 +28,8 @@ def print_page(found: Mapping[str, Any], page: Mapping[str, Any], changes: Seque
         print("no agent of this tenant is connected: nothing can be said about where it binds")
     for forecast in page["forecasts"]:
         print(f"{forecast['agent']}: {_forecast(forecast)}")
+    if "dry_run" in page:
+        _print_rows(page["dry_run"])
     print(f"\ncould run it   {', '.join(page['who_can_run']) or 'nobody'}")
     print(f"could read it  {', '.join(page['who_can_read']) or 'nobody'}")
     if changes:
@@ -35,6 +38,16 @@ def print_page(found: Mapping[str, Any], page: Mapping[str, Any], changes: Seque
     if found["reviews"]:
         print("\nreviews")
         show(found["reviews"], Form.TABLE)
+
+
+def _print_rows(look: Mapping[str, Any]) -> None:
+    print(f"\ndry run on {look['agent']}, masked, kept nowhere")
+    if look["problem"]:
+        print(f"the host shows none: {look['problem']}")
+    elif not look["rows"]:
+        print(f"no call came while it looked ({look['hits']} hits)")
+    else:
+        show(look["rows"], Form.TABLE, [name for name in look["rows"][0] if name not in HIDDEN and name[0] != "_"])
 
 
 def _why(found: Mapping[str, Any]) -> str:

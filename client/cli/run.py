@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,10 @@ from client.cli.exits import Exit
 from client.cli.live import LivePrinter, say_accounting
 from client.cli.output import say
 from client.cli.templates import read_source, waits_for_approval
+from client.cli.tracepoints import how_to_decide
 from client.sdk import Api, ClientError
+from language import durations
+from language.errors import TemplateError
 
 ARM_SECONDS: Final = 15.0  # a first look at a large binary takes seconds; longer means nobody has it
 LOOK_SECONDS: Final = 0.1  # between two looks at the agents' states
@@ -38,6 +42,10 @@ ENDED: Final = {"ended", "failed", "refused", "stopped"}
 @click.option("--rows", default=0, help="Stop after this many rows.")
 @click.option("--keep", is_flag=True, help="Leave it running when this command ends; its TTL ends it.")
 @click.option("-m", "--message", default="", help="For the reviewer, when the template is submitted now.")
+@click.option("--at", "start", default="", help="Start later: a time with its zone, or a duration from now (30m).")
+@click.option("--break-glass", "glass", is_flag=True, help="Without anybody's yes to the request; everybody is told.")
+@click.option("--reason", default="", help="Why the glass is broken.")
+@click.option("--ticket", default="", help="The incident's ticket.")
 @output_option
 @invocation
 def run(
@@ -51,8 +59,18 @@ def run(
     rows: int,
     keep: bool,
     message: str,
+    start: str,
+    glass: bool,
+    reason: str,
+    ticket: str,
 ) -> None:
-    """Trace by a script, a template file, or the name of an approved template."""
+    """Trace by a script, a template file, or the name of an approved template.
+
+    Exit status 5: the template, or this request for it, waits for somebody's yes.
+    """
+    if glass and not (reason and ticket):
+        raise click.UsageError("--break-glass needs --reason and --ticket: everybody is told why")
+    starts_at = _moment(start) if start else ""
     api = call.api()
     target: dict[str, Any] = ({"service": service} if service else {}) | ({"pids": list(pids)} if pids else {})
     given = _pairs(parameters)
@@ -69,8 +87,11 @@ def run(
             "parameters": given,
             "target": deployment.get("target", {}) | target,
             "ttl": ttl or deployment.get("ttl"),
+            "starts_at": starts_at,
         }
-        running.append(api.request_tracepoint({key: value for key, value in request.items() if value}))
+        body = {key: value for key, value in request.items() if value}
+        running.append(api.break_glass(body, reason, ticket) if glass else api.request_tracepoint(body))
+    _end_if_waiting(running)
     for tracepoint in running:
         _follow(call, api, tracepoint, rows, keep=keep, displays=wanted.get("displays", []))
 
@@ -89,6 +110,35 @@ def _wanted(api: Api, source: str, message: str) -> Mapping[str, Any]:
     for deployment in submitted["deployments"]:
         deployment["digest"] = versions[deployment["template"]]["digest"]
     return submitted
+
+
+def _end_if_waiting(asked: Sequence[Mapping[str, Any]]) -> None:
+    """Requests that do not run yet: say what for, and end with the status that scripts wait on."""
+    for tracepoint in asked:
+        if tracepoint["state"] == "awaiting":
+            how_to_decide(tracepoint)
+        elif tracepoint["state"] == "scheduled":
+            say(f"{tracepoint['name']} ({tracepoint['id']}) starts at {tracepoint['request']['starts_at']}")
+    states = {tracepoint["state"] for tracepoint in asked}
+    if "awaiting" in states:
+        sys.exit(Exit.WAITING_FOR_APPROVAL)
+    if "scheduled" in states:
+        sys.exit(Exit.OK)
+
+
+def _moment(text: str) -> str:
+    """An absolute time in ISO 8601 with its zone, of one or of a duration from now. Raises UsageError."""
+    try:
+        return (datetime.now(UTC) + durations.parse(text)).isoformat()
+    except TemplateError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise click.UsageError(f"--at is a time with its zone (2026-11-24T22:00Z) or a duration (30m), not {text!r}")
+    return moment.isoformat()
 
 
 def _follow(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from client.cli.context import Invocation, invocation, output_option
 from client.cli.exits import Exit
+from client.cli.notices import say_open_notices
 from client.cli.output import Form, say, show, show_one
 from client.cli.review_page import print_page
 from client.sdk import Api, ClientError
@@ -71,7 +73,9 @@ def submit(call: Invocation, file: str, message: str, draft: bool, wait: bool, p
 @invocation
 def list_templates(call: Invocation, state: str) -> None:
     """The templates of the tenant."""
-    show(call.api().templates(state), call.form, COLUMNS)
+    api = call.api()
+    show(api.templates(state), call.form, COLUMNS)
+    say_open_notices(call, api)
 
 
 @template.command("show")
@@ -107,13 +111,30 @@ def diff(call: Invocation, name: str, start: int | None, end: int | None) -> Non
 @click.argument("name")
 @click.option("--version", type=int, help="This version (default: the newest).")
 @click.option("--service", default="", help="Forecast it for this service (default: the template's own target).")
+@click.option("--dry-run", "environment", default="", metavar="ENVIRONMENT", help="Look at a few masked rows there.")
+@click.option("--pid", "pids", multiple=True, type=int, help="Look at this process only.")
+@click.option("--agent", default="", help="Look on this agent.")
 @output_option
 @invocation
-def review(call: Invocation, name: str, version: int | None, service: str) -> None:
-    """Everything a reviewer decides by, and the command that approves just that."""
+def review(
+    call: Invocation,
+    name: str,
+    version: int | None,
+    service: str,
+    environment: str,
+    pids: Sequence[int],
+    agent: str,
+) -> None:
+    """Everything a reviewer decides by, and the command that approves just that.
+
+    With --dry-run also masked rows of live calls, where the tenant's run policy and the host allow it. They are kept nowhere.
+    """
     api = call.api()
     found = _version(api, name, version)
     page = api.review_page(name, int(found["version"]), service)
+    if environment:
+        look = {"environment": environment, "agent": agent, "service": service, "pids": list(pids)}
+        page["dry_run"] = api.dry_run(name, int(found["version"]), {key: value for key, value in look.items() if value})
     if call.form is not Form.TABLE:
         show_one(found | page, call.form)
         return

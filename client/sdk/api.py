@@ -82,6 +82,10 @@ class Api:
         query = {"service": service} if service else {}
         return self._object("GET", self._path("templates", name, "versions", version, "review"), query=query)
 
+    def dry_run(self, name: str, version: int, look: Mapping[str, Any]) -> Json:
+        """A few masked rows of a version in review; `look` names an environment, and perhaps agent, service and pids."""
+        return self._object("POST", self._path("templates", name, "versions", version, "dry-run"), dict(look))
+
     def approve(self, name: str, version: int, digest: str, comment: str = "") -> Json:
         body = {"digest": digest, "comment": comment}
         return self._object("POST", self._path("templates", name, "versions", version, "approve"), body)
@@ -113,6 +117,33 @@ class Api:
 
     def stop(self, name: str) -> Json:
         return self._object("DELETE", self._path("tracepoints", name))
+
+    def approve_request(self, name: str, digest: str, comment: str = "") -> Json:
+        """A yes to one request, by the digest that was shown."""
+        body = {"digest": digest, "comment": comment}
+        return self._object("POST", self._path("tracepoints", name, "approve"), body)
+
+    def deny_request(self, name: str, digest: str, reason: str) -> Json:
+        return self._object("POST", self._path("tracepoints", name, "deny"), {"digest": digest, "reason": reason})
+
+    def break_glass(self, request: Mapping[str, Any], reason: str, ticket: str) -> Json:
+        return self._object("POST", self._path("break-glass"), {**request, "reason": reason, "ticket": ticket})
+
+    def break_glass_uses(self) -> list[Json]:
+        return self._items(self._path("break-glass"), {})
+
+    def review_use(self, name: str, comment: str, *, ok: bool) -> Json:
+        return self._object("POST", self._path("break-glass", name, "review"), {"ok": ok, "comment": comment})
+
+    def notices(self, *, still_open: bool = False) -> list[Json]:
+        """What every member is to know, the newest first."""
+        return self._items(self._path("notices"), {"open": "true"} if still_open else {})
+
+    def run_policy(self) -> Json:
+        return self._object("GET", self._path("run-policy"))
+
+    def put_run_policy(self, policy: Mapping[str, Any]) -> Json:
+        return self._object("PUT", self._path("run-policy"), dict(policy))
 
     # --- locks ------------------------------------------------------------------------------------------------------
 

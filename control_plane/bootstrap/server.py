@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI
 
 from control_plane.audit import routes as audit_routes
 from control_plane.bootstrap.core import Core, opened
+from control_plane.bootstrap.tracepoints import add_tracepoints
 from control_plane.console import pages, sign_in
 from control_plane.delivery import routes as delivery_routes
 from control_plane.delivery.deliveries import Deliveries
@@ -40,6 +41,7 @@ from control_plane.policy import routes as policy_routes
 from control_plane.policy.locks import LockService
 from control_plane.policy.proposals import Proposals
 from control_plane.policy.roles import read_roles
+from control_plane.records import dry_run_routes
 from control_plane.records import routes as records_routes
 from control_plane.records.arrivals import Arrivals
 from control_plane.records.exports import RecordExports
@@ -59,14 +61,11 @@ from control_plane.templates.requirements import read_approvals
 from control_plane.templates.reviewers import MemberReviewers
 from control_plane.templates.service import TemplateService
 from control_plane.templates.upkeep import keep_lapsing
-from control_plane.tracepoints import reviewing_routes
+from control_plane.tracepoints import break_glass_routes, request_routes, reviewing_routes, run_policy_routes
 from control_plane.tracepoints import routes as tracepoints_routes
-from control_plane.tracepoints.enforcement import Enforcement, LockedAgents
-from control_plane.tracepoints.reading import TracepointReading
+from control_plane.tracepoints.enforcement import LockedAgents
 from control_plane.tracepoints.reports import AgentReports
 from control_plane.tracepoints.reviewing import Reviewing
-from control_plane.tracepoints.service import Path, TracepointService
-from control_plane.tracepoints.upkeep import Upkeep
 from language.masking_rules import load_rules
 
 Work = tuple[str, Callable[[], Coroutine[Any, Any, None]]]
@@ -112,7 +111,8 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
         _add_templates(core)
         _add_masking(core, wrapper)
         _add_fleet(core, switchboard, identification)
-        _add_tracepoints(core, signer, store, wrapper)
+        work += add_tracepoints(core, signer, store, wrapper)
+        _add_reviewing(core)
         intake = _add_records(core)
 
         exchange = Exchange(
@@ -128,13 +128,7 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
         )
         gateway = Gateway(exchange, core.provision.get(Enrolment), identification, core.authority, intake)
         grpc = GatewayServer(gateway, exchange.feeds, core.authority, core.clock, (settings.grpc_listen.host,))
-        upkeep = Upkeep(core.database, core.audit, core.clock, store, signer, wrapper)
-        enforcement = Enforcement(core.database, core.audit, core.clock, store, read_roles())
-        work += [
-            ("agents' gateway", grpc.run),
-            ("tracepoints", upkeep.keep_up),
-            ("locks", enforcement.keep_up),
-        ]
+        work.append(("agents' gateway", grpc.run))
         work.append(("reviews", lambda: keep_lapsing(core.provision.get(TemplateService))))
         work.append(("proposals", lambda: keep_lapsing(core.provision.get(Proposals))))
 
@@ -155,7 +149,11 @@ def _routers(settings: Settings) -> list[APIRouter]:
         masking_routes.router,
         delivery_routes.router,
         tracepoints_routes.router,
+        request_routes.router,
+        break_glass_routes.router,
+        run_policy_routes.router,
         reviewing_routes.router,
+        dry_run_routes.router,
         records_routes.router,
         audit_routes.router,
     ]
@@ -167,7 +165,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
 def _add_templates(core: Core) -> None:
     platform = load_rules(PLATFORM_RULES.read_text(encoding="utf-8"))
     book = read_roles()
-    review = Review(read_approvals(), MemberReviewers(book, core.clock), PackMasks(platform))
+    review = Review(read_approvals(core.settings.approvals), MemberReviewers(book, core.clock), PackMasks(platform))
     service = TemplateService(core.database, core.audit, core.clock, review)
     core.provision.add(TemplateService, service)
     core.provision.add(Idempotency, Idempotency(core.database, core.clock))
@@ -186,19 +184,7 @@ def _add_fleet(core: Core, switchboard: Switchboard, identification: Identificat
     core.provision.add(Fleet, Fleet(core.database, core.audit, core.clock, switchboard, identification))
 
 
-def _add_tracepoints(core: Core, signer: Signer, store: RedisStore, wrapper: KeyWrapper) -> None:
-    path = Path(
-        templates=core.provision.get(TemplateService),
-        masking=core.provision.get(MaskingService),
-        fleet=core.provision.get(Fleet),
-        signer=signer,
-        store=store,
-        wrapper=wrapper,
-        book=read_roles(),
-    )
-    service = TracepointService(core.database, core.audit, core.clock, path, core.settings.max_ttl)
-    core.provision.add(TracepointService, service)
-    core.provision.add(TracepointReading, TracepointReading(core.database))
+def _add_reviewing(core: Core) -> None:
     masks = PackMasks(load_rules(PLATFORM_RULES.read_text(encoding="utf-8")))
     core.provision.add(Reviewing, Reviewing(core.database, masks, core.provision.get(Fleet), read_roles()))
 

@@ -18,6 +18,7 @@ from control_plane.records.service import RecordService
 from control_plane.templates.plan import plan
 from control_plane.templates.reading import TemplateReading
 from control_plane.templates.service import MAX_MESSAGE, TemplateService
+from control_plane.tracepoints.notices import MAX_OPEN, NoticeReading
 from control_plane.tracepoints.reading import TracepointReading
 from control_plane.tracepoints.service import TracepointService
 
@@ -29,6 +30,7 @@ Templates = Annotated[TemplateReading, Depends(provided(TemplateReading))]
 Reviews = Annotated[TemplateService, Depends(provided(TemplateService))]
 Tracepoints = Annotated[TracepointReading, Depends(provided(TracepointReading))]
 Records = Annotated[RecordService, Depends(provided(RecordService))]
+Notices = Annotated[NoticeReading, Depends(provided(NoticeReading))]
 Text = Annotated[str, Form(max_length=MAX_MESSAGE)]
 
 
@@ -59,8 +61,9 @@ async def home(
 
 @router.get("/console/{tenant}/templates")
 @requires(Permission.TEMPLATE_READ)
-async def templates(request: Request, grant: Granted, reading: Templates) -> Response:
-    return await render(request, "templates.html", versions=(await reading.page(grant, limit=200)).items)
+async def templates(request: Request, grant: Granted, reading: Templates, notices: Notices) -> Response:
+    told = (await notices.page(grant, MAX_OPEN, still_open=True)).items
+    return await render(request, "templates.html", versions=(await reading.page(grant, limit=200)).items, notices=told)
 
 
 @router.get("/console/{tenant}/templates/{template}")
@@ -103,8 +106,10 @@ async def reject(
 
 @router.get("/console/{tenant}/tracepoints")
 @requires(Permission.TRACEPOINT_READ)
-async def tracepoints(request: Request, grant: Granted, reading: Tracepoints) -> Response:
-    return await render(request, "tracepoints.html", tracepoints=(await reading.page(grant, limit=100)).items)
+async def tracepoints(request: Request, grant: Granted, reading: Tracepoints, notices: Notices) -> Response:
+    told = (await notices.page(grant, MAX_OPEN, still_open=True)).items
+    found = (await reading.page(grant, limit=100)).items
+    return await render(request, "tracepoints.html", tracepoints=found, notices=told)
 
 
 @router.post("/console/{tenant}/tracepoints/{tracepoint}/stop")

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -30,7 +30,16 @@ PAUSE_SECONDS: Final = 0.5  # after the store was away
 MAX_OPENED: Final = 10_000  # verified specs remembered with their envelopes of some KiB each
 MAX_AGE_SECONDS: Final = 15.0  # a snapshot older than this is read again, hint or not
 
-LockedAgents = Callable[[TenantId], Awaitable[frozenset[str]]]  # raises DependencyUnavailable
+
+@dataclass(frozen=True)
+class Held:
+    """What locks say to the gateway: agents that are to run nothing, builds of executables that nobody is to probe."""
+
+    agents: frozenset[str] = frozenset()
+    builds: frozenset[str] = frozenset()
+
+
+Locked = Callable[[TenantId], Awaitable[Held]]  # raises DependencyUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +62,7 @@ class Snapshot:
     specs: tuple[DeliverableSpec, ...]
     complete: bool
     locked: frozenset[str] = frozenset()  # agents that are to run nothing
+    locked_builds: frozenset[str] = frozenset()
 
 
 class Opener:
@@ -85,15 +95,15 @@ class Opener:
         return DeliverableSpec(envelope, spec.tracepoint_id, spec.version, frozenset(spec.audience), not_after)
 
 
-async def _nobody(_: TenantId) -> frozenset[str]:
-    return frozenset()
+async def _nobody(_: TenantId) -> Held:
+    return Held()
 
 
 class TenantFeed:
     """`follow` runs while somebody is subscribed."""
 
     def __init__(
-        self, tenant: TenantId, store: SpecStore, opener: Opener, clock: Clock, locked: LockedAgents | None = None
+        self, tenant: TenantId, store: SpecStore, opener: Opener, clock: Clock, locked: Locked | None = None
     ) -> None:
         self._tenant = tenant
         self._locked = locked or _nobody
@@ -127,7 +137,7 @@ class TenantFeed:
                 self._kept = kept
         now = self._clock.now()
         specs = tuple(spec for spec in kept[2].specs if spec.not_after > now)
-        return Snapshot(specs, kept[2].complete, kept[2].locked)
+        return replace(kept[2], specs=specs)
 
     async def follow(self) -> None:
         """Until cancelled."""
@@ -155,7 +165,9 @@ class TenantFeed:
         envelopes = await self._store.desired(self._tenant)
         complete = not lost_before and not await self._store.lost()  # it may come up empty in between
         opened = (self._opener.open(self._tenant, envelope) for envelope in envelopes)
-        return Snapshot(tuple(spec for spec in opened if spec is not None), complete, await self._locked(self._tenant))
+        specs = tuple(spec for spec in opened if spec is not None)
+        held = await self._locked(self._tenant)
+        return Snapshot(specs, complete, held.agents, held.builds)
 
     def _tell(self, changes: tuple[Change, ...]) -> None:
         self._generation += 1
@@ -171,7 +183,7 @@ class Feeds:
         store: SpecStore,
         keys: Mapping[str, Ed25519PublicKey],
         clock: Clock,
-        locked: LockedAgents | None = None,
+        locked: Locked | None = None,
     ) -> None:
         self._store = store
         self._locked = locked

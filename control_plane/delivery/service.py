@@ -7,6 +7,8 @@ connected to this replica; what they answer is theirs, bounded and passed on. Th
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -25,10 +27,15 @@ from control_plane.foundation.clock import Clock
 from control_plane.foundation.database import Database
 from control_plane.foundation.errors import Conflict, DependencyUnavailable, Invalid, NotFound, TooMany
 from control_plane.foundation.identifiers import AgentId, TenantId
+from control_plane.policy.conditions import Facts
 from control_plane.policy.model import Grant
+from control_plane.policy.terms import confirm
 
 ACTIVE: Final = timedelta(minutes=2)  # seen within it; a connected agent is seen four times a minute
 ANSWER: Final = timedelta(seconds=35)  # an agent gives itself 30 to index a big executable for the first time
+COUNT: Final = timedelta(seconds=3)  # only processes are looked at; somebody waits for the answer
+MAX_COUNTED: Final = 1000  # agents, as many as one spec is for
+MAX_PROCESSES: Final = 1 << 22  # of one host: the kernel's own bound on pids
 MAX_FORECASTS: Final = 10  # agents; a reviewer reads no more, and the others run the same executables
 MAX_ASKED: Final = 50  # agents in one question; the same service has the same functions on the others
 MAX_FUNCTIONS: Final = 1000  # of one agent in one answer
@@ -117,6 +124,7 @@ class Fleet:
 
         Raises Conflict when none is connected, NotFound when none could answer, Invalid.
         """
+        confirm(grant, Facts(self._clock.now(), service=service))
         if not 1 <= limit <= MAX_FUNCTIONS:
             raise Invalid(f"limit is {limit}: ask for 1 to {MAX_FUNCTIONS} functions")
         lines = self._switchboard.lines(grant.resource.tenant)[:MAX_ASKED]
@@ -139,6 +147,43 @@ class Fleet:
         """What each connected agent says that a template would do there: agent, JSON, or a problem."""
         lines = self._switchboard.lines(tenant)[:MAX_FORECASTS]
         return tuple(await asyncio.gather(*(_explained(line, question) for line in lines)))
+
+    async def dry_run(self, tenant: TenantId, agent: AgentId, envelope: bytes) -> gateway_pb2.DryRunAnswer:
+        """A reviewer's look on one agent. Raises DependencyUnavailable when it cannot be asked or does not answer."""
+        line = next((line for line in self._switchboard.lines(tenant) if line.known.agent == agent), None)
+        if line is None:
+            raise DependencyUnavailable(f"the agent {agent[:64]!r} is not connected here", code="no_agents")
+        try:
+            async with asyncio.timeout(ANSWER.total_seconds()):
+                answer = (await line.ask_dry_run(envelope)).dry_run
+        except TimeoutError as error:
+            raise DependencyUnavailable(f"{agent}: no answer within {ANSWER.total_seconds():.0f} s") from error
+        if answer is None:
+            raise DependencyUnavailable(f"{agent} answered something else: update the agent")
+        return answer
+
+    def connected(self, tenant: TenantId) -> tuple[AgentId, ...]:
+        """The agents that can be asked something here now."""
+        return tuple(line.known.agent for line in self._switchboard.lines(tenant))
+
+    async def counts(self, tenant: TenantId, question: gateway_pb2.ExplainQuestion) -> Mapping[AgentId, int]:
+        """How many processes a template would probe on each connected agent that says so in time."""
+        lines = self._switchboard.lines(tenant)[:MAX_COUNTED]
+        answers = await asyncio.gather(*(_counted(line, question) for line in lines))
+        return {agent: count for agent, count in answers if count is not None}
+
+
+async def _counted(line: Line, question: gateway_pb2.ExplainQuestion) -> tuple[AgentId, int | None]:
+    try:
+        async with asyncio.timeout(COUNT.total_seconds()):
+            answer = await line.ask_explain(question)
+        found = json.loads(answer.json) if answer.json else {}
+    except (TimeoutError, TooMany, DependencyUnavailable, ValueError, RecursionError):
+        return line.known.agent, None
+    count = found.get("processes") if isinstance(found, dict) else None
+    if answer.problem or not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < MAX_PROCESSES:
+        return line.known.agent, None
+    return line.known.agent, count
 
 
 async def _explained(line: Line, question: gateway_pb2.ExplainQuestion) -> tuple[AgentId, str, str]:

@@ -68,6 +68,7 @@ class Session:
         self._changed = asyncio.Event()
         self._has: dict[str, int] = {}  # tracepoint -> version that the agent was sent, or said it runs
         self._withheld: dict[str, int] = {}  # tracepoint -> version that a lock on this agent took away
+        self._told_locks: frozenset[str] | None = None  # so that an agent hears of the first ones, none included
         self._retracted: dict[str, str] = {}  # tracepoint -> why, heard of and not yet sent
         self._questions: dict[str, asyncio.Future[Answer]] = {}
         self._numbers = itertools.count(1)
@@ -107,29 +108,29 @@ class Session:
             self._over.set_result(why)
 
     async def ask_functions(self, service: str, pattern: str, limit: int) -> Answer:
-        if len(self._questions) >= MAX_QUESTIONS:
-            raise TooMany("this agent is still answering earlier questions: try again")
         name = str(next(self._numbers))
         asked = gateway_pb2.FunctionsQuestion(question_id=name, service=service, pattern=pattern, limit=limit)
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._questions[name] = answer
-        try:
-            self._out.put(f"question {name}", gateway_pb2.ServerMessage(functions=asked))
-            return await answer
-        finally:
-            del self._questions[name]
+        return await self._ask(name, gateway_pb2.ServerMessage(functions=asked))
 
     async def ask_explain(self, question: gateway_pb2.ExplainQuestion) -> Answer:
-        if len(self._questions) >= MAX_QUESTIONS:
-            raise TooMany("this agent is still answering earlier questions: try again")
         name = str(next(self._numbers))
         asked = gateway_pb2.ExplainQuestion()
         asked.CopyFrom(question)
         asked.question_id = name
+        return await self._ask(name, gateway_pb2.ServerMessage(explain=asked))
+
+    async def ask_dry_run(self, envelope: bytes) -> Answer:
+        name = str(next(self._numbers))
+        asked = gateway_pb2.DryRunQuestion(question_id=name, envelope=envelope)
+        return await self._ask(name, gateway_pb2.ServerMessage(dry_run=asked))
+
+    async def _ask(self, name: str, message: gateway_pb2.ServerMessage) -> Answer:
+        if len(self._questions) >= MAX_QUESTIONS:
+            raise TooMany("this agent is still answering earlier questions: try again")
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._questions[name] = answer
         try:
-            self._out.put(f"question {name}", gateway_pb2.ServerMessage(explain=asked))
+            self._out.put(f"question {name}", message)
             return await answer
         finally:
             del self._questions[name]
@@ -178,6 +179,10 @@ class Session:
         for tracepoint_id, reason in retracted.items():
             if tracepoint_id not in desired and self._has.pop(tracepoint_id, None) is not None:
                 self._retract(tracepoint_id, reason)
+        if snapshot.locked_builds != self._told_locks:  # before any spec: nothing locked is armed even for a moment
+            self._told_locks = snapshot.locked_builds
+            locks = gateway_pb2.Locks(build_ids=sorted(snapshot.locked_builds))
+            self._out.put("locks", gateway_pb2.ServerMessage(locks=locks))
         new = [spec for spec in desired.values() if self._has.get(spec.tracepoint_id, 0) < spec.version]
         await uninterrupted(self._with.deliveries.record(self._known, new))
         for spec in new:
@@ -246,6 +251,8 @@ class Session:
                     self._answered(message.functions)
                 case "explain":
                     self._answered(message.explain)
+                case "dry_run":
+                    self._looked(message.dry_run)
                 case other:
                     raise Invalid(f"{other or 'an empty message'} cannot come here")
 
@@ -274,6 +281,11 @@ class Session:
         question = self._questions.get(came.question_id)
         if question is not None and not question.done():
             question.set_result(Answer(came.json, came.problem[:MAX_DETAIL]))
+
+    def _looked(self, came: gateway_pb2.DryRunAnswer) -> None:
+        question = self._questions.get(came.question_id)
+        if question is not None and not question.done():
+            question.set_result(Answer("", came.problem[:MAX_DETAIL], came))
 
 
 class _Pace:

@@ -21,6 +21,7 @@ class Answer:
 
     json: str
     problem: str
+    dry_run: gateway_pb2.DryRunAnswer | None = None
 
 
 class Line(Protocol):
@@ -35,6 +36,10 @@ class Line(Protocol):
 
     async def ask_explain(self, question: gateway_pb2.ExplainQuestion) -> Answer:
         """What a template would do there. Raises TooMany; the caller bounds the time."""
+        ...
+
+    async def ask_dry_run(self, envelope: bytes) -> Answer:
+        """A reviewer's look at live calls there. Raises TooMany; the caller bounds the time."""
         ...
 
     def hang_up(self, why: str) -> None: ...

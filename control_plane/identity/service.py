@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -121,6 +122,24 @@ def unsafe_operator() -> Principal:
         display_name="operator at the server's shell",
         authenticated_at=None,
         scopes=frozenset(),
+    )
+
+
+def unsafe_absent(
+    issuer: str, subject: str, kind: PrincipalKind, display_name: str, groups: Iterable[str]
+) -> Principal:
+    """Somebody who asked for something earlier, for a decision about just that now that it is due.
+
+    No token vouches for them at this moment: it did when they asked. Policy decides anew, as of now.
+    """
+    return Principal(
+        issuer=issuer,
+        subject=subject,
+        kind=kind,
+        display_name=display_name,
+        authenticated_at=None,
+        scopes=frozenset(),
+        groups=frozenset(groups),
     )
 
 

@@ -22,6 +22,7 @@ from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database
 from control_plane.foundation.errors import Conflict, Invalid, InvalidTemplate
+from control_plane.foundation.identifiers import TenantId
 from control_plane.foundation.request_headers import ABSENT, check_match
 from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.masking.keys import current_key
@@ -64,10 +65,13 @@ class MaskingService:
 
     async def bind(self, session: AsyncSession, grant: Grant, approved: ApprovedTemplate) -> MaskedPlan:
         """The proof, inside the caller's transaction. Raises Invalid: `unmasked_field` or `hidden_predicate`."""
-        tenant = grant.resource.tenant
+        return MaskedPlan(approved, await self.field_rules(session, grant.resource.tenant, approved.template))
+
+    async def field_rules(self, session: AsyncSession, tenant: TenantId, template: Template) -> tuple[FieldRule, ...]:
+        """What agents are told, with keys; no proof of anything. Raises what `bind` raises."""
         rulesets = (self._platform, await rule_set(session, tenant))
         try:
-            bound = _decide(approved.template, rulesets)
+            bound = _decide(template, rulesets)
         except UnmaskedField as error:
             raise Invalid(str(error), code="unmasked_field") from error
         except HiddenPredicate as error:
@@ -75,7 +79,7 @@ class MaskingService:
         except TemplateError as error:
             raise Invalid(f"the template's masking cannot be decided: {error}", code="unmasked_field") from error
         key = await current_key(session, tenant, self._wrapper, self._clock) if any(map(_makes_tokens, bound)) else None
-        rules = tuple(
+        return tuple(
             FieldRule(
                 column=rule.column,
                 action=rule.action,
@@ -87,7 +91,6 @@ class MaskingService:
             )
             for rule in bound
         )
-        return MaskedPlan(approved, rules)
 
     async def preview(self, grant: Grant, source: str) -> tuple[Preview, ...]:
         """What would be decided for each template of a text. Raises InvalidTemplate when it cannot be read."""

@@ -22,6 +22,7 @@ _REQUEST_FACTS: Final = frozenset({Fact.TTL, Fact.ENVIRONMENT, Fact.LABELS, Fact
 SUPPLIED: Final[Mapping[str, frozenset[Fact]]] = {
     Permission.TRACEPOINT_REQUEST: _REQUEST_FACTS,
     Permission.TRACEPOINT_RENEW: _REQUEST_FACTS,
+    Permission.TRACEPOINT_BREAK_GLASS: _REQUEST_FACTS,
 }
 
 

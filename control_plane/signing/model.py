@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from control_plane.foundation.identifiers import SubjectId, TenantId
-from language.model import ParameterScalar, TargetSpec
+from control_plane.foundation.identifiers import AgentId, SubjectId, TenantId
+from control_plane.masking.model import FieldRule
+from language.model import ParameterScalar, TargetSpec, Template
 
 
 @dataclass(frozen=True)
@@ -42,4 +43,30 @@ class SealedSpec:
     tenant: TenantId
     audience: tuple[str, ...]
     not_after: datetime
+    digest: str  # "sha256:<hex>" of the payload
+
+
+@dataclass(frozen=True)
+class Unapproved:
+    """A version under review as a dry run takes it: its bytes, its rules, its computed class. Proves no approval.
+
+    Only `Signer.seal_dry_run` takes it, and what that signs no agent takes for a tracepoint.
+    """
+
+    template: Template
+    canonical: bytes
+    digest: str
+    rules: tuple[FieldRule, ...]
+
+
+@dataclass(frozen=True)
+class SealedDryRun:
+    """A signed look for one agent, good for seconds, of a payload type of its own.
+
+    Minted by `control_plane.signing.service`.
+    """
+
+    envelope: bytes
+    id: str
+    agent: AgentId
     digest: str  # "sha256:<hex>" of the payload

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Final
 
@@ -18,11 +19,12 @@ from wire import dsse
 from wire.v1 import gateway_pb2, spec_pb2
 
 from control_plane.foundation.errors import Conflict, Invalid
-from control_plane.foundation.identifiers import TenantId
+from control_plane.foundation.identifiers import AgentId, TenantId
 from control_plane.masking.model import FieldRule, MaskedPlan
-from control_plane.signing.model import SealContext, SealedSpec
-from language.model import LimitSpec, ParameterScalar, TargetSpec
+from control_plane.signing.model import SealContext, SealedDryRun, SealedSpec, Unapproved
+from language.model import LimitSpec, ParameterScalar, TargetSpec, Template
 
+DRY_RUN_HITS: Final = 10  # rows that a reviewer looks at; agents take a few more at most, whatever is signed
 MAX_AUDIENCE: Final = 1000  # agents in one spec, some 50 KiB; more hosts than that need a staged rollout, not one spec
 
 
@@ -49,8 +51,10 @@ class Signer:
 
     def seal(self, plan: MaskedPlan, context: SealContext) -> SealedSpec:
         """The proof. Raises Invalid for a request that no agent could admit: no audience, no time left, no rule."""
-        _refuse_hopeless(plan, context)
-        payload = _spec(plan, context).SerializeToString(deterministic=True)
+        approved = plan.approved
+        source = _Source(approved.template, approved.canonical, approved.digest, plan.rules)
+        _refuse_hopeless(source, context)
+        payload = _spec(source, context, approved.template.limits).SerializeToString(deterministic=True)
         try:
             envelope = dsse.seal(payload, dsse.SPEC_PAYLOAD_TYPE, self._key)
         except ValueError as error:
@@ -62,6 +66,25 @@ class Signer:
             tenant=context.tenant,
             audience=context.audience,
             not_after=context.not_after,
+            digest="sha256:" + hashlib.sha256(payload).hexdigest(),
+        )
+
+    def seal_dry_run(self, version: Unapproved, context: SealContext, agent: AgentId, environment: str) -> SealedDryRun:
+        """A look at live calls of a version that nobody has approved, under a payload type of its own. Raises Invalid."""
+        source = _Source(version.template, version.canonical, version.digest, version.rules)
+        _refuse_hopeless(source, context)
+        limits = version.template.limits
+        few = replace(limits, max_hits=min(limits.max_hits, DRY_RUN_HITS), ttl=min(limits.ttl, context.ttl))
+        run = spec_pb2.DryRun(spec=_spec(source, context, few), environment=environment)
+        payload = run.SerializeToString(deterministic=True)
+        try:
+            envelope = dsse.seal(payload, dsse.DRY_RUN_PAYLOAD_TYPE, self._key)
+        except ValueError as error:
+            raise Invalid(f"the dry run is too big to send: {error}") from error
+        return SealedDryRun(
+            envelope=envelope,
+            id=context.tracepoint_id,
+            agent=agent,
             digest="sha256:" + hashlib.sha256(payload).hexdigest(),
         )
 
@@ -83,32 +106,42 @@ class Signer:
         )
 
 
-def _refuse_hopeless(plan: MaskedPlan, context: SealContext) -> None:
+@dataclass(frozen=True)
+class _Source:
+    """What a payload is made of, whichever of the two it is for."""
+
+    template: Template
+    canonical: bytes
+    digest: str
+    rules: tuple[FieldRule, ...]
+
+
+def _refuse_hopeless(source: _Source, context: SealContext) -> None:
     if not context.audience:
         raise Invalid("the specification is for no agent: an empty audience means nobody", code="no_agents")
     if len(context.audience) > MAX_AUDIENCE:
         raise Invalid(f"the specification is for {len(context.audience)} agents, at most {MAX_AUDIENCE} at a time")
     if context.not_after <= context.issued_at or context.ttl.total_seconds() <= 0:
         raise Invalid(f"the specification would be over before it is issued: not after {context.not_after}")
-    ruled = [rule.column for rule in plan.rules]
-    captured = [capture.column for capture in plan.approved.template.probe.captures]
+    ruled = [rule.column for rule in source.rules]
+    captured = [capture.column for capture in source.template.probe.captures]
     if sorted(ruled) != sorted(captured):
         raise Invalid(f"the plan has rules for {ruled}, the template captures {captured}: each needs exactly one")
 
 
-def _spec(plan: MaskedPlan, context: SealContext) -> spec_pb2.ProbeSpec:
+def _spec(source: _Source, context: SealContext, limits: LimitSpec) -> spec_pb2.ProbeSpec:
     spec = spec_pb2.ProbeSpec(
         tracepoint_id=context.tracepoint_id,
         version=context.version,
         tenant=context.tenant,
         audience=context.audience,
-        template=plan.approved.canonical,
-        template_digest=plan.approved.digest,
+        template=source.canonical,
+        template_digest=source.digest,
         parameters={name: _parameter(name, value) for name, value in context.parameters.items()},
         target=_target(context.target),
-        masking=[_rule(rule) for rule in plan.rules],
-        limits=_limits(plan.approved.template.limits),
-        table=plan.approved.template.table,
+        masking=[_rule(rule) for rule in source.rules],
+        limits=_limits(limits),
+        table=source.template.table,
         table_version=context.table_version,
         requested_by=context.requested_by,
         name=context.name,

@@ -156,7 +156,7 @@ def is_laxer(before: OwnerRule | None, after: OwnerRule | None) -> bool:
             (before.templates, after.templates),
         )
     )
-    fewer = after.approvals < before.approvals
+    fewer = after.approvals < before.approvals or after.requests < before.requests
     return narrower or fewer or not before.roles <= after.roles
 
 
@@ -182,7 +182,8 @@ def _words(rule: OwnerRule | None) -> str:
         if globs
     ]
     among = f", among them a {' and a '.join(sorted(rule.roles))}" if rule.roles else ""
-    return f"{' and '.join(where) or 'everything'} needs {rule.approvals} approvals{among}"
+    each = f", and {rule.requests} for each request" if rule.requests else ""
+    return f"{' and '.join(where) or 'everything'} needs {rule.approvals} approvals{among}{each}"
 
 
 def _digest(document: Mapping[str, Any] | None) -> str:

@@ -34,6 +34,7 @@ class ApprovalRuleIn(Body):
     templates: _Globs = Field(default=[])
     approvals: int = Field(default=1, ge=0, le=MAX_APPROVALS)
     roles: _Globs = Field(default=[])
+    requests: int = Field(default=0, ge=0, le=MAX_APPROVALS, description="People who agree to each request, too.")
 
 
 class ApprovalRuleOut(BaseModel):

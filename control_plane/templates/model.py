@@ -113,6 +113,7 @@ class ApprovedTemplate:
     requirement: Requirement
     persons: Mapping[SubjectId, SubjectId] = field(default_factory=dict)  # logins that are another person's
     risk: RiskClass | None = None  # as computed now; a rule of the policy may speak of it
+    authors: frozenset[SubjectId] = frozenset()  # persons and logins that wrote what is new in it
 
     @property
     def required(self) -> int:

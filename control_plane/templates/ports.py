@@ -8,14 +8,20 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.identifiers import SubjectId, TenantId
+from control_plane.policy.model import Permission
 from control_plane.templates.counting import Panel
 from language.masking_model import BoundRule
 from language.model import Template
 
 
 class Reviewers(Protocol):
-    async def panel(self, session: AsyncSession, tenant: TenantId) -> Panel:
-        """Everybody who may review in this tenant now; who is locked is not on it."""
+    async def panel(
+        self, session: AsyncSession, tenant: TenantId, permission: Permission = Permission.TEMPLATE_REVIEW
+    ) -> Panel:
+        """Everybody who may review in this tenant now; who is locked is not on it.
+
+        With TRACEPOINT_APPROVE: who may say yes to a single request.
+        """
         ...
 
     async def persons(

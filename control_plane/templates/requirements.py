@@ -24,10 +24,13 @@ from language.risk import Risk, RiskClass
 
 APPROVALS_FILE: Final = Path(__file__).resolve().parents[2] / "policies" / "approvals.yaml"
 MAX_APPROVALS: Final = 10  # more would only make people approve unread
+MAX_PROCESSES: Final = 1_000_000  # the guard of a fleet that needs none
+MIN_SOAK: Final = timedelta(seconds=1)  # the agents say how they are every five seconds, and at once what went wrong
+MAX_SOAK: Final = timedelta(hours=1)
 MAX_GLOBS: Final = 32
 MAX_GLOB: Final = 200
-_RULE_KEYS: Final = frozenset({"name", "functions", "executables", "templates", "approvals", "roles"})
-_CLASS_KEYS: Final = frozenset({"approvals", "roles", "goodFor"})
+_RULE_KEYS: Final = frozenset({"name", "functions", "executables", "templates", "approvals", "roles", "requests"})
+_CLASS_KEYS: Final = frozenset({"approvals", "roles", "goodFor", "requests"})
 
 
 class BadApprovals(Exception):
@@ -36,12 +39,16 @@ class BadApprovals(Exception):
 
 @dataclass(frozen=True)
 class Requirement:
-    """`approvals` people, among them one of each of `roles`, each not longer ago than `good_for`; `why` is for the reviewer."""
+    """`approvals` people, among them one of each of `roles`, each not longer ago than `good_for`; `why` is for the reviewer.
+
+    `requests`: how many people have to say yes to each single request for it, besides.
+    """
 
     approvals: int
     roles: frozenset[str]
     good_for: timedelta
     why: tuple[str, ...]
+    requests: int = 0
 
     def joined(self, other: Requirement) -> Requirement:
         """Both hold. Commutative, associative, idempotent, and never less than either."""
@@ -50,6 +57,7 @@ class Requirement:
             roles=self.roles | other.roles,
             good_for=min(self.good_for, other.good_for),
             why=tuple(dict.fromkeys((*self.why, *other.why))),
+            requests=max(self.requests, other.requests),
         )
 
     def document(self) -> dict[str, Any]:
@@ -58,6 +66,7 @@ class Requirement:
             "roles": sorted(self.roles),
             "good_for": render(self.good_for),
             "why": list(self.why),
+            "requests": self.requests,
         }
 
     @classmethod
@@ -67,12 +76,14 @@ class Requirement:
             roles=frozenset(document["roles"]),
             good_for=durations.parse(document["good_for"]),
             why=tuple(document["why"]),
+            requests=int(document.get("requests", 0)),  # versions from before requests had reviews
         )
 
     def words(self) -> str:
         people = f"{self.approvals} approval{'s' if self.approvals != 1 else ''}"
         among = f", among them a {' and a '.join(sorted(self.roles))}" if self.roles else ""
-        return f"{people}{among}, each good for {render(self.good_for)}"
+        each = f"; and {self.requests} for each request" if self.requests else ""
+        return f"{people}{among}, each good for {render(self.good_for)}{each}"
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ class OwnerRule:
     templates: tuple[str, ...]
     approvals: int
     roles: frozenset[str]
+    requests: int = 0
 
     def matches(self, template: Template) -> bool:
         return (
@@ -95,10 +107,30 @@ class OwnerRule:
 
 
 @dataclass(frozen=True)
+class FleetGuard:
+    """A request that reaches more than `processes` needs `approvals` more people and goes out in stages, `soak` apart."""
+
+    processes: int
+    approvals: int
+    soak: timedelta
+
+    def joined(self, other: FleetGuard) -> FleetGuard:
+        """Both hold: never laxer than either."""
+        return FleetGuard(
+            min(self.processes, other.processes), max(self.approvals, other.approvals), max(self.soak, other.soak)
+        )
+
+
+DEFAULT_GUARD: Final = FleetGuard(100, 1, timedelta(minutes=1))
+
+
+@dataclass(frozen=True)
 class ApprovalPolicy:
     classes: Mapping[RiskClass, Requirement]
     rules: tuple[OwnerRule, ...]
     review_lapses: timedelta
+    request_lapses: timedelta = timedelta(hours=24)
+    fleet_guard: FleetGuard = DEFAULT_GUARD
 
     def requirement(self, template: Template, risk: Risk, tenant_rules: Iterable[OwnerRule] = ()) -> Requirement:
         """What this plan needs."""
@@ -109,7 +141,9 @@ class ApprovalPolicy:
             for rule in rules:
                 if rule.matches(template):
                     found = found.joined(
-                        Requirement(rule.approvals, rule.roles, found.good_for, (f"{whose} rule {rule.name}",))
+                        Requirement(
+                            rule.approvals, rule.roles, found.good_for, (f"{whose} rule {rule.name}",), rule.requests
+                        )
                     )
         return found
 
@@ -126,11 +160,32 @@ def load_approvals(text: str) -> ApprovalPolicy:
         classes={RiskClass(name): _class(str(name), body) for name, body in classes.items()},
         rules=tuple(owner_rule(rule) for rule in document.get("rules", [])),
         review_lapses=_duration("reviewLapses", document.get("reviewLapses")),
+        request_lapses=_duration("requestLapses", document.get("requestLapses")),
+        fleet_guard=fleet_guard(document.get("fleetGuard")),
     )
 
 
-def read_approvals(path: Path = APPROVALS_FILE) -> ApprovalPolicy:
-    return load_approvals(path.read_text(encoding="utf-8"))
+def read_approvals(path: Path | None = None) -> ApprovalPolicy:
+    """The operator's own file, or the one that comes with the server. Raises BadApprovals."""
+    path = path or APPROVALS_FILE
+    try:
+        return load_approvals(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BadApprovals(f"{path} cannot be read: {error}") from error
+
+
+def fleet_guard(document: Any) -> FleetGuard:
+    """Raises BadApprovals."""
+    if not isinstance(document, dict) or set(document) != {"processes", "approvals", "soak"}:
+        raise BadApprovals(f"fleetGuard: expected processes, approvals and soak; {document!r:.200} came")
+    soak = _duration("fleetGuard.soak", document["soak"])
+    if not MIN_SOAK <= soak <= MAX_SOAK:
+        raise BadApprovals(f"fleetGuard.soak: expected {render(MIN_SOAK)} to {render(MAX_SOAK)}, {render(soak)} came")
+    return FleetGuard(
+        processes=_count("fleetGuard.processes", document["processes"], MAX_PROCESSES),
+        approvals=_count("fleetGuard.approvals", document["approvals"], MAX_APPROVALS),
+        soak=soak,
+    )
 
 
 def owner_rule(document: Mapping[str, Any]) -> OwnerRule:
@@ -145,6 +200,7 @@ def owner_rule(document: Mapping[str, Any]) -> OwnerRule:
         templates=_globs(name, document.get("templates", [])),
         approvals=_count(f"{name}.approvals", document.get("approvals", 1), MAX_APPROVALS),
         roles=frozenset(_globs(name, document.get("roles", []))),
+        requests=_count(f"{name}.requests", document.get("requests", 0), MAX_APPROVALS),
     )
 
 
@@ -156,6 +212,7 @@ def _class(name: str, body: Any) -> Requirement:
         roles=frozenset(_globs(name, body.get("roles", []))),
         good_for=_duration(f"{name}.goodFor", body.get("goodFor")),
         why=(f"class {name}",),
+        requests=_count(f"{name}.requests", body.get("requests", 0), MAX_APPROVALS),
     )
 
 

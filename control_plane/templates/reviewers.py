@@ -22,7 +22,9 @@ class MemberReviewers:
         self._book = book
         self._clock = clock
 
-    async def panel(self, session: AsyncSession, tenant: TenantId) -> Panel:
+    async def panel(
+        self, session: AsyncSession, tenant: TenantId, permission: Permission = Permission.TEMPLATE_REVIEW
+    ) -> Panel:
         held: dict[SubjectId, tuple[str, ...]] = {}
         for subject, role in await session.execute(
             select(MemberRow.subject, MemberRow.role).where(MemberRow.tenant == tenant)
@@ -35,7 +37,7 @@ class MemberReviewers:
             {
                 who: self._book.closure(roles)
                 for who, roles in held.items()
-                if who not in locked and self._reviews(roles)
+                if who not in locked and self._holds(roles, permission)
             }
         )
 
@@ -44,6 +46,6 @@ class MemberReviewers:
     ) -> Mapping[SubjectId, SubjectId]:
         return await persons(session, tenant, subjects)
 
-    def _reviews(self, roles: tuple[str, ...]) -> bool:
-        allowed = any(Permission.TEMPLATE_REVIEW in self._book.roles[role].allow for role in self._book.closure(roles))
-        return allowed and not self._book.denying(roles, Permission.TEMPLATE_REVIEW)
+    def _holds(self, roles: tuple[str, ...], permission: Permission) -> bool:
+        allowed = any(permission in self._book.roles[role].allow for role in self._book.closure(roles))
+        return allowed and not self._book.denying(roles, permission)

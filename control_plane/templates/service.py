@@ -42,7 +42,7 @@ from control_plane.templates.tables import TemplateReviewRow, TemplateVersionRow
 from language import canonical, front_end
 from language.errors import TemplateError
 from language.model import Template
-from language.risk import UnderstatedRisk, refuse_understated
+from language.risk import RiskClass, UnderstatedRisk, refuse_understated
 from language.script import Deployment, Script
 
 MAX_MESSAGE: Final = 2000  # characters for the reviewer, or of a reason
@@ -236,7 +236,27 @@ class TemplateService:
             requirement=case.requirement,
             persons=persons,
             risk=(await self._dossiers.risk(session, grant.resource.tenant, template)).risk_class,
+            authors=case.authors,
         )
+
+    async def for_reviewer(
+        self, session: AsyncSession, grant: Grant, name: str, version: int
+    ) -> tuple[TemplateVersion, bytes, RiskClass]:
+        """A version in review, its bytes and its class of now, for somebody who may decide about it.
+
+        Raises NotFound, Conflict, Denied.
+        """
+        row = await version_row(session, grant.resource.tenant, name, version)
+        if row.state != State.IN_REVIEW:
+            raise Conflict(
+                f"{name} version {version} is {row.state}: only what is in review is tried on live calls for a reviewer",
+                code="wrong_state",
+                extra={"state": row.state},
+            )
+        await self._reviewable(session, grant, row, row.digest, None)
+        found = version_of(row, await reviews_of(session, row))
+        risk = await self._dossiers.risk(session, grant.resource.tenant, found.template)
+        return found, row.canonical, risk.risk_class
 
     async def _retired(
         self,

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from control_plane.foundation.errors import Denied, Invalid
@@ -26,6 +26,9 @@ from language.model import ParameterScalar, TargetSpec
 from language.narrowing import narrow
 
 MIN_TTL: Final = timedelta(seconds=1)  # shorter than the way to an agent
+MAX_AHEAD: Final = timedelta(days=7)  # of a scheduled start: as long as a yes to the request is good for
+BREAK_GLASS_TTL: Final = timedelta(minutes=15)  # and never renewed: a longer incident has time for a reviewer
+LATE: Final = timedelta(minutes=1)  # a start so long ago is taken as now: clocks differ
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _LIKE_AN_ID: Final = re.compile(r"tp_[0-9a-f]{24}", re.ASCII)
 
@@ -39,9 +42,10 @@ class Asked:
     target: TargetSpec
     ttl: timedelta
     fingerprint: str
+    starts_at: datetime | None = None
 
 
-def asked(approved: ApprovedTemplate, request: RequestTracepoint, max_ttl: timedelta) -> Asked:
+def asked(approved: ApprovedTemplate, request: RequestTracepoint, max_ttl: timedelta, now: datetime) -> Asked:
     """Raises Invalid: what was allowed, what came."""
     name = request.name or approved.name
     if not _NAME.fullmatch(name) or _LIKE_AN_ID.fullmatch(name):
@@ -51,10 +55,29 @@ def asked(approved: ApprovedTemplate, request: RequestTracepoint, max_ttl: timed
         target = narrow(approved.template.target, rules.checked_target(request.target))
     except TemplateError as error:
         raise Invalid(str(error)) from error
-    ttl = granted_ttl(request.ttl, caps(approved, max_ttl))
+    bounds = dict(caps(approved, max_ttl))
+    if request.break_glass is not None:
+        bounds["the break-glass right"] = BREAK_GLASS_TTL
+    ttl = granted_ttl(request.ttl, bounds)
     chosen = [approved.digest, dict(values), target_document(target)]
     written = json.dumps(chosen, sort_keys=True, separators=(",", ":")).encode()
-    return Asked(name, values, target, ttl, "sha256:" + hashlib.sha256(written).hexdigest())
+    fingerprint = "sha256:" + hashlib.sha256(written).hexdigest()
+    return Asked(name, values, target, ttl, fingerprint, _start(request, now))
+
+
+def _start(request: RequestTracepoint, now: datetime) -> datetime | None:
+    """None: at once. Raises Invalid."""
+    start = request.starts_at
+    if start is None:
+        return None
+    if start.tzinfo is None or not now - LATE <= start <= now + MAX_AHEAD:
+        raise Invalid(
+            f"a start lies within the next {render(MAX_AHEAD)} and names its zone, {start.isoformat()} came",
+            code="bad_start",
+        )
+    if request.break_glass is not None:
+        raise Invalid("who breaks the glass starts at once, or asks in the ordinary way", code="bad_start")
+    return start if start > now else None
 
 
 def caps(approved: ApprovedTemplate, max_ttl: timedelta) -> Mapping[str, timedelta]:

@@ -1,11 +1,19 @@
 """The states of one tracepoint in the control plane, as one table; no I/O.
 
+    awaiting --approve--> scheduled --start--> pending
+       |                     |
+       +--deny---------------+--deny--> denied (a reviewer may take a yes back until it starts)
+       +--lapse--> lapsed    +--not_started--> failed (locked, revoked, or no longer allowed when it was due)
+       +--delete-------------+--delete--> ended
+
     pending --arm--> active --+--agents_ended--> ended
        |                      |
        +--agents_failed-------+----------------> failed
        +--delete, replace-----+--> stopping --agents_ended, agents_failed, expire--> ended
        +--expire--------------+----------------> ended
 
+awaiting: somebody has to say yes to this very request. scheduled: nobody has to any more; it is sealed when it is due,
+not before. Neither holds its name or is known to any agent.
 pending: sealed and published, in no kernel that we know of. active: at least one agent said it is armed.
 stopping: taken back, the agents have not all said that nothing is left. The last two are final.
 """
@@ -17,14 +25,23 @@ from typing import Final
 
 
 class State(StrEnum):
+    AWAITING = "awaiting"
+    SCHEDULED = "scheduled"
     PENDING = "pending"
     ACTIVE = "active"
     STOPPING = "stopping"
     ENDED = "ended"
     FAILED = "failed"
+    DENIED = "denied"
+    LAPSED = "lapsed"
 
 
 class Event(StrEnum):
+    APPROVE = "approve"  # the last approval of the request that was needed
+    DENY = "deny"
+    LAPSE = "lapse"  # nobody finished the review of the request in time
+    START = "start"  # sealed and published, since it is due
+    NOT_STARTED = "not_started"  # it was due, and must not run any more
     ARM = "arm"  # an agent has it in its kernel
     RENEW = "renew"
     DELETE = "delete"
@@ -35,9 +52,19 @@ class Event(StrEnum):
 
 
 LIVE: Final = (State.PENDING, State.ACTIVE)  # holds its name, is published, can be renewed
-OVER: Final = (State.ENDED, State.FAILED)
+WAITING: Final = (State.AWAITING, State.SCHEDULED)  # asked for, and on no host yet
+OVER: Final = (State.ENDED, State.FAILED, State.DENIED, State.LAPSED)
 
 TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
+    (State.AWAITING, Event.APPROVE): State.SCHEDULED,
+    (State.AWAITING, Event.DENY): State.DENIED,
+    (State.AWAITING, Event.LAPSE): State.LAPSED,
+    (State.AWAITING, Event.DELETE): State.ENDED,
+    (State.SCHEDULED, Event.APPROVE): State.SCHEDULED,
+    (State.SCHEDULED, Event.DENY): State.DENIED,
+    (State.SCHEDULED, Event.DELETE): State.ENDED,
+    (State.SCHEDULED, Event.START): State.PENDING,
+    (State.SCHEDULED, Event.NOT_STARTED): State.FAILED,
     (State.PENDING, Event.ARM): State.ACTIVE,
     (State.PENDING, Event.RENEW): State.PENDING,
     (State.PENDING, Event.DELETE): State.STOPPING,

@@ -8,8 +8,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from control_plane.foundation.identifiers import AgentId, SubjectId
+from control_plane.templates.model import Review
 from control_plane.tracepoints.lifecycle import AgentState, State
 from language.model import ParameterScalar, TargetSpec
+
+
+@dataclass(frozen=True)
+class BreakGlass:
+    """Why somebody takes the right to run without anybody's yes to the request; see `break_glass`."""
+
+    reason: str
+    ticket: str
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,8 @@ class RequestTracepoint:
     parameters: Mapping[str, ParameterScalar] = field(default_factory=dict)
     target: TargetSpec = field(default_factory=TargetSpec)
     ttl: timedelta | None = None
+    starts_at: datetime | None = None  # else at once
+    break_glass: BreakGlass | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,30 @@ class AgentStatus:
 
 
 @dataclass(frozen=True)
+class Rollout:
+    """How far a staged roll-out is: `stage` of `stages`, from 1; `agents` so far."""
+
+    state: str
+    stage: int
+    stages: int
+    agents: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What a request waits for: `needs` people, by what rules, until when; and what was said."""
+
+    digest: str  # what a reviewer says yes to
+    needs: int
+    why: tuple[str, ...]
+    reviews: tuple[Review, ...]
+    starts_at: datetime | None
+    lapses_at: datetime | None
+    processes: int | None  # at most so many without the fleet guard's approval; None: more were asked for
+
+
+@dataclass(frozen=True)
 class Tracepoint:
     """One request that was granted, and what became of it."""
 
@@ -103,7 +138,10 @@ class Tracepoint:
     ended_at: datetime | None
     end_reason: str
     spec_digest: str
+    detail: str
     agents: tuple[AgentStatus, ...]
+    asking: Asking
+    rollout: Rollout | None = None
 
     @property
     def accounting(self) -> Accounting:

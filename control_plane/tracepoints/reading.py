@@ -16,9 +16,10 @@ from control_plane.foundation.database import Database
 from control_plane.foundation.errors import Invalid, NotFound
 from control_plane.foundation.identifiers import AgentId, SubjectId
 from control_plane.policy.model import Grant
-from control_plane.tracepoints.lifecycle import LIVE, AgentState, State
-from control_plane.tracepoints.model import Accounting, AgentStatus, Page, Tracepoint
-from control_plane.tracepoints.tables import TracepointAgentRow, TracepointRow
+from control_plane.templates.model import Review, Verdict
+from control_plane.tracepoints.lifecycle import LIVE, WAITING, AgentState, State
+from control_plane.tracepoints.model import Accounting, AgentStatus, Asking, Page, Rollout, Tracepoint
+from control_plane.tracepoints.tables import RolloutRow, TracepointAgentRow, TracepointReviewRow, TracepointRow
 from language.model import TargetSpec
 
 MAX_PAGE: Final = 200
@@ -41,28 +42,57 @@ class TracepointReading:
         async with self._database.transaction(grant.resource.tenant) as session:
             wanted = wanted.order_by(table.created_at.desc(), table.id.desc()).limit(limit + 1)
             rows = (await session.scalars(wanted)).all()
-            items = tuple([tracepoint_of(row, await agents_of(session, row)) for row in rows[:limit]])
+            items = tuple([await whole(session, row) for row in rows[:limit]])
         return Page(items, _sealed(rows[limit - 1]) if len(rows) > limit else None)
 
     async def show(self, grant: Grant, name: str) -> Tracepoint:
         """By id, or by name: the live one, else the newest that had it. Raises NotFound."""
         async with self._database.transaction(grant.resource.tenant) as session:
-            row = await tracepoint_row(session, grant.resource.tenant, name)
-            return tracepoint_of(row, await agents_of(session, row))
+            return await whole(session, await tracepoint_row(session, grant.resource.tenant, name))
 
 
 async def tracepoint_row(session: AsyncSession, tenant: str, name: str, *, lock: bool = False) -> TracepointRow:
-    """Raises NotFound."""
+    """By id; by name the live one, else the one that waits, else the newest. Raises NotFound."""
     table = TracepointRow
     of_tenant = select(table).where(table.tenant == tenant)
     by_name = of_tenant.where(table.name == name).order_by(
-        table.state.in_([state.value for state in LIVE]).desc(), table.created_at.desc(), table.id.desc()
+        table.state.in_([state.value for state in LIVE]).desc(),
+        table.state.in_([state.value for state in WAITING]).desc(),
+        table.created_at.desc(),
+        table.id.desc(),
     )
     for wanted in (of_tenant.where(table.id == name), by_name):
         row = (await session.scalars(wanted.limit(1).with_for_update() if lock else wanted.limit(1))).first()
         if row is not None:
             return row
     raise NotFound(f"there is no tracepoint {name[:80]!r} here; `probegate tracepoint ls` lists them")
+
+
+async def whole(session: AsyncSession, row: TracepointRow) -> Tracepoint:
+    """With its agents, what was said of the request, and how far its roll-out is."""
+    found = await session.get(RolloutRow, (row.tenant, row.id))
+    return tracepoint_of(row, await agents_of(session, row), await reviews_of(session, row), found)
+
+
+async def reviews_of(session: AsyncSession, row: TracepointRow) -> tuple[Review, ...]:
+    """Of the request, the oldest first."""
+    table = TracepointReviewRow
+    found = await session.scalars(
+        select(table)
+        .where(table.tenant == row.tenant, table.tracepoint_id == row.id)
+        .order_by(table.at, table.reviewer)
+    )
+    return tuple(
+        Review(
+            reviewer=SubjectId(said.reviewer),
+            reviewer_name=said.reviewer_name,
+            verdict=Verdict(said.verdict),
+            digest=said.digest,
+            comment=said.comment,
+            at=said.at,
+        )
+        for said in found
+    )
 
 
 async def live_row(session: AsyncSession, tenant: str, name: str) -> TracepointRow | None:
@@ -80,7 +110,12 @@ async def agents_of(session: AsyncSession, row: TracepointRow) -> tuple[Tracepoi
     return tuple(await session.scalars(wanted))
 
 
-def tracepoint_of(row: TracepointRow, agents: Iterable[TracepointAgentRow]) -> Tracepoint:
+def tracepoint_of(
+    row: TracepointRow,
+    agents: Iterable[TracepointAgentRow],
+    reviews: tuple[Review, ...] = (),
+    rollout: RolloutRow | None = None,
+) -> Tracepoint:
     return Tracepoint(
         id=row.id,
         name=row.name,
@@ -102,6 +137,17 @@ def tracepoint_of(row: TracepointRow, agents: Iterable[TracepointAgentRow]) -> T
         ended_at=row.ended_at,
         end_reason=row.end_reason,
         spec_digest=row.spec_digest,
+        detail=row.detail,
+        asking=Asking(
+            digest=row.request_digest,
+            needs=int(row.needs.get("approvals", 0)),
+            why=tuple(row.needs.get("why", ())),
+            reviews=reviews,
+            starts_at=row.starts_at,
+            lapses_at=row.lapses_at,
+            processes=row.process_cap,
+        ),
+        rollout=_rollout_of(rollout) if rollout is not None else None,
         agents=tuple(
             AgentStatus(
                 agent=AgentId(agent.agent_id),
@@ -117,6 +163,11 @@ def tracepoint_of(row: TracepointRow, agents: Iterable[TracepointAgentRow]) -> T
             for agent in agents
         ),
     )
+
+
+def _rollout_of(row: RolloutRow) -> Rollout:
+    reached = sum(len(stage) for stage in row.stages[: row.stage + 1])
+    return Rollout(row.state, row.stage + 1, len(row.stages), reached, row.detail)
 
 
 def target_document(target: TargetSpec) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr
+from pydantic import AwareDatetime, BaseModel, Field, StrictBool, StrictInt, StrictStr
 
 from control_plane.foundation.bodies import Body
 from control_plane.foundation.errors import Invalid
@@ -16,7 +16,7 @@ from control_plane.foundation.request_headers import IdempotencyKey
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.model import Permission
 from control_plane.tracepoints.lifecycle import AgentState, State
-from control_plane.tracepoints.model import AgentStatus, RequestTracepoint, Tracepoint
+from control_plane.tracepoints.model import AgentStatus, Asking, BreakGlass, RequestTracepoint, Tracepoint
 from control_plane.tracepoints.reading import MAX_PAGE, TracepointReading, target_document
 from control_plane.tracepoints.service import TracepointService
 from language import durations
@@ -64,6 +64,22 @@ class RequestTracepointIn(Body):
     parameters: dict[str, StrictBool | StrictInt | StrictStr] = Field(default={}, max_length=32)
     target: TargetIn = TargetIn()
     ttl: _Ttl = None
+    starts_at: AwareDatetime | None = Field(
+        default=None, strict=False, description="When it is to start; else at once."
+    )
+
+    def wanted(self, break_glass: BreakGlass | None = None) -> RequestTracepoint:
+        return RequestTracepoint(
+            template=self.template,
+            name=self.name,
+            version=self.version,
+            digest=self.digest,
+            parameters=self.parameters,
+            target=self.target.spec(),
+            ttl=_duration(self.ttl),
+            starts_at=self.starts_at,
+            break_glass=break_glass,
+        )
 
 
 class RenewTracepointIn(Body):
@@ -106,8 +122,38 @@ class AgentOut(BaseModel):
         )
 
 
+class RequestReviewOut(BaseModel):
+    reviewer: str
+    subject: str
+    verdict: str
+    comment: str
+    at: datetime
+
+
+class RequestOut(BaseModel):
+    """What a request waits for: `needs` people who say yes to `digest`. `processes` is absent above the fleet guard."""
+
+    digest: str
+    needs: int
+    why: list[str]
+    reviews: list[RequestReviewOut]
+    starts_at: datetime | None
+    lapses_at: datetime | None
+    processes: int | None
+
+
+class RolloutOut(BaseModel):
+    """`stage` of `stages`, from 1; `agents` have it so far."""
+
+    state: str
+    stage: int
+    stages: int
+    agents: int
+    detail: str
+
+
 class TracepointOut(BaseModel):
-    """`accounting` is the sum over `agents`; it adds up once nothing runs any more."""
+    """`accounting` is the sum over `agents`; it adds up once nothing runs any more. `detail` says why, for a person."""
 
     id: str
     name: str
@@ -129,6 +175,9 @@ class TracepointOut(BaseModel):
     ended_at: datetime | None
     end_reason: str
     spec_digest: str
+    detail: str
+    request: RequestOut
+    rollout: RolloutOut | None
     agents: list[AgentOut]
     accounting: AccountingOut
 
@@ -155,6 +204,9 @@ class TracepointOut(BaseModel):
             ended_at=tracepoint.ended_at,
             end_reason=tracepoint.end_reason,
             spec_digest=tracepoint.spec_digest,
+            detail=tracepoint.detail,
+            request=_request_of(tracepoint.asking),
+            rollout=RolloutOut(**vars(tracepoint.rollout)) if tracepoint.rollout is not None else None,
             agents=[AgentOut.of(status) for status in tracepoint.agents],
             accounting=AccountingOut(**tracepoint.accounting.document()),
         )
@@ -170,19 +222,13 @@ class TracepointsOut(BaseModel):
 async def request(
     grant: Granted, body: RequestTracepointIn, service: Service, once: Once, key: IdempotencyKey = None
 ) -> TracepointOut:
-    """Run an approved template. The same name and content again renews its TTL, other content takes its place."""
-    wanted = RequestTracepoint(
-        template=body.template,
-        name=body.name,
-        version=body.version,
-        digest=body.digest,
-        parameters=body.parameters,
-        target=body.target.spec(),
-        ttl=_duration(body.ttl),
-    )
+    """Run an approved template. The same name and content again renews its TTL, other content takes its place.
+
+    Where somebody has to say yes to the request first, its state is `awaiting`; `scheduled` until it starts.
+    """
 
     async def requested() -> TracepointOut:
-        return TracepointOut.of(await service.request(grant, wanted))
+        return TracepointOut.of(await service.request(grant, body.wanted()))
 
     return await once.once(grant.resource.tenant, grant.principal.id, key, body, TracepointOut, requested)
 
@@ -219,6 +265,20 @@ async def renew(grant: Granted, tracepoint: str, body: RenewTracepointIn, servic
 async def delete(grant: Granted, tracepoint: str, service: Service) -> TracepointOut:
     """End it now, on every host. What has ended already is shown as it is."""
     return TracepointOut.of(await service.delete(grant, tracepoint))
+
+
+def _request_of(asking: Asking) -> RequestOut:
+    reviews = [
+        RequestReviewOut(
+            reviewer=review.reviewer_name,
+            subject=review.reviewer,
+            verdict=review.verdict,
+            comment=review.comment,
+            at=review.at,
+        )
+        for review in asking.reviews
+    ]
+    return RequestOut(**vars(asking) | {"reviews": reviews, "why": list(asking.why)})
 
 
 def _duration(text: str | None) -> timedelta | None:

@@ -23,7 +23,7 @@ from control_plane.foundation.identifiers import TenantId
 from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.signing.service import Signer
 from control_plane.tracepoints.ending import log_end
-from control_plane.tracepoints.lifecycle import LIVE, OVER, Event, State, after
+from control_plane.tracepoints.lifecycle import LIVE, OVER, WAITING, Event, State, after
 from control_plane.tracepoints.reading import agents_of
 from control_plane.tracepoints.tables import TracepointRow
 
@@ -58,7 +58,7 @@ class Upkeep:
             TracepointRow.not_after <= now - GRACE,
             (TracepointRow.state == State.STOPPING.value) & (TracepointRow.stopped_at <= now - STOP_GRACE),
         )
-        not_over = TracepointRow.state.not_in([state.value for state in OVER])
+        not_over = TracepointRow.state.not_in([state.value for state in (*OVER, *WAITING)])
         async with self._database.transaction(EveryTenant("which tracepoints are over")) as session:
             wanted = select(TracepointRow.tenant, TracepointRow.id).where(not_over, over).limit(BATCH)
             found = (await session.execute(wanted)).all()

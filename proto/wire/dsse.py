@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 SPEC_PAYLOAD_TYPE: Final = "application/vnd.probegate.spec.v1+protobuf"
+DRY_RUN_PAYLOAD_TYPE: Final = "application/vnd.probegate.dry-run.v1+protobuf"
 
 MAX_ENVELOPE: Final = 1 << 20  # bytes; a spec is a few KiB, and nothing bigger is worth parsing before it is trusted
 MAX_SIGNATURES: Final = 8  # a key rotation needs two; each one costs a verification

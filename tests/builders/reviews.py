@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.masking.bound import PackMasks
+from control_plane.policy.model import Permission
 from control_plane.templates.counting import Panel
 from control_plane.templates.dossier import Review
 from control_plane.templates.requirements import ApprovalPolicy, read_approvals
@@ -34,7 +35,9 @@ class FakeReviewers:
     )
     links: dict[str, str] = field(default_factory=dict)
 
-    async def panel(self, session: AsyncSession, tenant: TenantId) -> Panel:
+    async def panel(
+        self, session: AsyncSession, tenant: TenantId, permission: Permission = Permission.TEMPLATE_REVIEW
+    ) -> Panel:
         return Panel({subject(name): roles for name, roles in self.roles.items()})
 
     async def persons(

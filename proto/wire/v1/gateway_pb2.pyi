@@ -163,6 +163,7 @@ class AgentMessage(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     FUNCTIONS_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -177,6 +178,8 @@ class AgentMessage(_message.Message):
     def functions(self) -> Global___FunctionsAnswer: ...
     @_builtins.property
     def explain(self) -> Global___ExplainAnswer: ...
+    @_builtins.property
+    def dry_run(self) -> Global___DryRunAnswer: ...
     def __init__(
         self,
         *,
@@ -187,12 +190,13 @@ class AgentMessage(_message.Message):
         heartbeat: Global___Heartbeat | None = ...,
         functions: Global___FunctionsAnswer | None = ...,
         explain: Global___ExplainAnswer | None = ...,
+        dry_run: Global___DryRunAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "explain", b"explain", "functions", b"functions", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "nack", b"nack", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "dry_run", b"dry_run", "explain", b"explain", "functions", b"functions", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "nack", b"nack", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "explain", b"explain", "functions", b"functions", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "nack", b"nack", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "dry_run", b"dry_run", "explain", b"explain", "functions", b"functions", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "nack", b"nack", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "status", "heartbeat", "functions", "explain"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "status", "heartbeat", "functions", "explain", "dry_run"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -389,6 +393,8 @@ class ServerMessage(_message.Message):
     FUNCTIONS_FIELD_NUMBER: _builtins.int
     RECONCILE_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    LOCKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -403,6 +409,10 @@ class ServerMessage(_message.Message):
     def reconcile(self) -> Global___Reconcile: ...
     @_builtins.property
     def explain(self) -> Global___ExplainQuestion: ...
+    @_builtins.property
+    def dry_run(self) -> Global___DryRunQuestion: ...
+    @_builtins.property
+    def locks(self) -> Global___Locks: ...
     def __init__(
         self,
         *,
@@ -413,12 +423,14 @@ class ServerMessage(_message.Message):
         functions: Global___FunctionsQuestion | None = ...,
         reconcile: Global___Reconcile | None = ...,
         explain: Global___ExplainQuestion | None = ...,
+        dry_run: Global___DryRunQuestion | None = ...,
+        locks: Global___Locks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["desired", b"desired", "explain", b"explain", "functions", b"functions", "lease", b"lease", "message", b"message", "reconcile", b"reconcile", "retract", b"retract", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["desired", b"desired", "dry_run", b"dry_run", "explain", b"explain", "functions", b"functions", "lease", b"lease", "locks", b"locks", "message", b"message", "reconcile", b"reconcile", "retract", b"retract", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["desired", b"desired", "explain", b"explain", "functions", b"functions", "lease", b"lease", "message", b"message", "reconcile", b"reconcile", "retract", b"retract", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["desired", b"desired", "dry_run", b"dry_run", "explain", b"explain", "functions", b"functions", "lease", b"lease", "locks", b"locks", "message", b"message", "reconcile", b"reconcile", "retract", b"retract", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "desired", "retract", "lease", "functions", "reconcile", "explain"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "desired", "retract", "lease", "functions", "reconcile", "explain", "dry_run", "locks"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -623,11 +635,14 @@ class ExplainQuestion(_message.Message):
     SERVICE_FIELD_NUMBER: _builtins.int
     PIDS_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
+    COUNT_ONLY_FIELD_NUMBER: _builtins.int
     question_id: _builtins.str
     template: _builtins.bytes
     """language.canonical"""
     service: _builtins.str
     """narrows the template's target; empty: the template's own"""
+    count_only: _builtins.bool
+    """only {"processes": n}: how many the target matches now"""
     @_builtins.property
     def pids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -642,10 +657,11 @@ class ExplainQuestion(_message.Message):
         service: _builtins.str = ...,
         pids: _abc.Iterable[_builtins.int] | None = ...,
         dropped: _abc.Iterable[_builtins.str] | None = ...,
+        count_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "pids", b"pids", "question_id", b"question_id", "service", b"service", "template", b"template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count_only", b"count_only", "dropped", b"dropped", "pids", b"pids", "question_id", b"question_id", "service", b"service", "template", b"template"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -676,3 +692,83 @@ class ExplainAnswer(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainAnswer: _TypeAlias = ExplainAnswer  # noqa: Y015
+
+@_typing.final
+class DryRunQuestion(_message.Message):
+    """A few masked rows of a version under review, for its reviewer's eyes; see spec.proto, DryRun. They are stored nowhere."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_ID_FIELD_NUMBER: _builtins.int
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    question_id: _builtins.str
+    envelope: _builtins.bytes
+    """DSSE, of a DryRun"""
+    def __init__(
+        self,
+        *,
+        question_id: _builtins.str = ...,
+        envelope: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "question_id", b"question_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DryRunQuestion: _TypeAlias = DryRunQuestion  # noqa: Y015
+
+@_typing.final
+class DryRunAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_ID_FIELD_NUMBER: _builtins.int
+    ARROW_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    ACCOUNTING_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    question_id: _builtins.str
+    arrow: _builtins.bytes
+    """as in Batch; masked"""
+    rows: _builtins.int
+    problem: _builtins.str
+    @_builtins.property
+    def accounting(self) -> _records_pb2.Accounting: ...
+    def __init__(
+        self,
+        *,
+        question_id: _builtins.str = ...,
+        arrow: _builtins.bytes = ...,
+        rows: _builtins.int = ...,
+        accounting: _records_pb2.Accounting | None = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accounting", b"accounting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounting", b"accounting", "arrow", b"arrow", "problem", b"problem", "question_id", b"question_id", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DryRunAnswer: _TypeAlias = DryRunAnswer  # noqa: Y015
+
+@_typing.final
+class Locks(_message.Message):
+    """What is not to be probed from now on, all of it each time. It can only make an agent do less, so it needs no signature."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUILD_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def build_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        build_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build_ids", b"build_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Locks: _TypeAlias = Locks  # noqa: Y015

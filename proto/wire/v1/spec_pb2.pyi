@@ -132,6 +132,36 @@ class ProbeSpec(_message.Message):
 Global___ProbeSpec: _TypeAlias = ProbeSpec  # noqa: Y015
 
 @_typing.final
+class DryRun(_message.Message):
+    """A reviewer's look at live calls, of a version that nobody has approved yet. Payload type of the envelope:
+    application/vnd.probegate.dry-run.v1+protobuf. It is part of what is signed, so neither is ever taken for the other.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    environment: _builtins.str
+    """where the tenant allows it; the target is bound to it by a label"""
+    @_builtins.property
+    def spec(self) -> Global___ProbeSpec:
+        """for one agent, for seconds; its tracepoint_id begins with "dry_" """
+
+    def __init__(
+        self,
+        *,
+        spec: Global___ProbeSpec | None = ...,
+        environment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DryRun: _TypeAlias = DryRun  # noqa: Y015
+
+@_typing.final
 class ParameterValue(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

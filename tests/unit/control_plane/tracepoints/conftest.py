@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path as FilePath
 from typing import Any
@@ -14,20 +14,30 @@ from wire.v1 import gateway_pb2, spec_pb2
 from control_plane.delivery.tables import AgentRow
 from control_plane.foundation.clock import ManualClock
 from control_plane.foundation.database import Database
+from control_plane.foundation.errors import Denied
 from control_plane.foundation.identifiers import AgentId, TenantId
 from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.masking.service import MaskingService
 from control_plane.policy.locks import LockService
-from control_plane.policy.model import Permission
+from control_plane.policy.model import Grant, Permission
 from control_plane.policy.roles import read_roles
 from control_plane.signing.service import Signer
 from control_plane.templates.model import TemplateVersion
+from control_plane.templates.requirements import read_approvals
 from control_plane.templates.service import TemplateService
+from control_plane.tracepoints.break_glass import BreakingGlass
 from control_plane.tracepoints.enforcement import Enforcement
 from control_plane.tracepoints.model import RequestTracepoint, Tracepoint
+from control_plane.tracepoints.notices import NoticeReading
 from control_plane.tracepoints.reading import TracepointReading
 from control_plane.tracepoints.reports import AgentReports
-from control_plane.tracepoints.service import Path, TracepointService
+from control_plane.tracepoints.requests import RequestReviews
+from control_plane.tracepoints.rollouts import Rollouts
+from control_plane.tracepoints.run_policy import RunPolicies
+from control_plane.tracepoints.sealing import Path, Sealing
+from control_plane.tracepoints.service import Deciders, TracepointService
+from control_plane.tracepoints.starting import Starting
+from control_plane.tracepoints.tables import TracepointRow
 from control_plane.tracepoints.upkeep import Upkeep
 from language.masking_rules import load_rules
 from tests.builders.audit_trail import BreakableTrail
@@ -44,9 +54,29 @@ class FakeFleet:
     """The agents that a test says are there."""
 
     agents: dict[str, list[str]] = field(default_factory=lambda: {"acme": ["ag_1", "ag_2"]})
+    processes: dict[str, int] = field(default_factory=lambda: {"ag_1": 1, "ag_2": 1})
 
     async def active_agents(self, session: AsyncSession, tenant: TenantId) -> list[AgentRow]:
         return [AgentRow(tenant=tenant, agent_id=agent) for agent in self.agents.get(tenant, [])]
+
+    async def counts(self, tenant: TenantId, question: gateway_pb2.ExplainQuestion) -> dict[AgentId, int]:
+        assert question.count_only
+        return {
+            AgentId(agent): self.processes[agent] for agent in self.agents.get(tenant, []) if agent in self.processes
+        }
+
+
+@dataclass
+class FakeDeciding:
+    """Policy at the moment of a start: `gone` may not any more."""
+
+    gone: set[str] = field(default_factory=set)
+
+    async def requester(self, row: TracepointRow) -> Grant:
+        name = row.requested_by.rpartition("|")[2]
+        if name in self.gone:
+            raise Denied(f"{name} holds no role any more")
+        return grant(Permission(row.requester["permission"]), by=name, tenant=row.tenant)
 
 
 @dataclass
@@ -68,6 +98,13 @@ class World:
     upkeep: Upkeep
     locks: LockService
     enforcement: Enforcement
+    requests: RequestReviews
+    starting: Starting
+    rollouts: Rollouts
+    glass: BreakingGlass
+    notices: NoticeReading
+    policies: RunPolicies
+    deciding: FakeDeciding
 
     async def approved(
         self, source: str = SUM_YAML, by: str = "bob", author: str = "alice", tenant: str = "acme"
@@ -114,8 +151,12 @@ def world(database: Database) -> World:
     signer = Signer(key)
     reviewers = FakeReviewers()
     templates = TemplateService(database, trail, clock, review(reviewers))
-    masking = MaskingService(database, trail, clock, PACK, wrapper)
+    masking = MaskingService(database, clock, PACK, wrapper)
     path = Path(templates, masking, fleet, signer, store, wrapper, read_roles())
+    sealing = Sealing(database, trail, clock, path)
+    policies = RunPolicies(database, trail, clock, read_approvals().fleet_guard)
+    glass, deciding = BreakingGlass(database, sealing, clock, reviewers), FakeDeciding()
+    deciders = Deciders(policies, reviewers, glass, timedelta(hours=24))
     return World(
         database=database,
         trail=trail,
@@ -126,10 +167,28 @@ def world(database: Database) -> World:
         templates=templates,
         reviewers=reviewers,
         masking=masking,
-        service=TracepointService(database, trail, clock, path, timedelta(hours=24)),
+        service=TracepointService(database, clock, sealing, deciders, timedelta(hours=24)),
+        requests=RequestReviews(sealing, clock, reviewers, policies),
+        starting=Starting(database, clock, sealing, deciding, reviewers, policies),
+        rollouts=Rollouts(database, clock, sealing, deciding),
+        glass=glass,
+        notices=NoticeReading(database),
+        policies=policies,
+        deciding=deciding,
         reading=TracepointReading(database),
         reports=AgentReports(database, trail, clock, store),
         locks=LockService(database, trail, clock),
         enforcement=Enforcement(database, trail, clock, store, read_roles()),
         upkeep=Upkeep(database, trail, clock, store, signer, wrapper),
     )
+
+
+@pytest.fixture
+async def asking(world: World) -> World:
+    """The rules of the test ask for one yes to each request."""
+    dossiers = world.templates._dossiers
+    found = dossiers.policy
+    classes = {risk: replace(needed, requests=1) for risk, needed in found.classes.items()}
+    object.__setattr__(dossiers._with, "policy", replace(found, classes=classes))
+    await world.approved(by="bob")
+    return world

@@ -4,12 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.tracepoints.lifecycle import LIVE, OVER, TRANSITIONS, AgentState, Event, State, after, is_done
+from control_plane.tracepoints.lifecycle import (
+    LIVE,
+    OVER,
+    TRANSITIONS,
+    WAITING,
+    AgentState,
+    Event,
+    State,
+    after,
+    is_done,
+)
 
 
-@given(st.lists(st.sampled_from(Event), max_size=20))
-def test_no_event_leaves_the_table(events: list[Event]) -> None:
-    state = State.PENDING
+@given(st.sampled_from([State.AWAITING, State.PENDING]), st.lists(st.sampled_from(Event), max_size=20))
+def test_no_event_leaves_the_table(state: State, events: list[Event]) -> None:
     for event in events:
         reached = after(state, event)
         assert (reached is None) == ((state, event) not in TRANSITIONS)
@@ -22,8 +31,8 @@ def test_what_is_over_stays_over(state: State, event: Event) -> None:
     assert after(state, event) is None
 
 
-@pytest.mark.parametrize("state", sorted(set(State) - set(OVER)))
-def test_whatever_is_not_over_ends_with_its_ttl(state: State) -> None:
+@pytest.mark.parametrize("state", sorted(set(State) - {*OVER, *WAITING}))
+def test_whatever_is_on_a_host_ends_with_its_ttl(state: State) -> None:
     assert after(state, Event.EXPIRE) is State.ENDED
 
 
@@ -31,8 +40,20 @@ def test_what_was_taken_back_never_lives_again() -> None:
     assert not {reached for (state, _), reached in TRANSITIONS.items() if state is State.STOPPING} & set(LIVE)
 
 
+@pytest.mark.parametrize("state", WAITING)
+def test_what_waits_can_be_withdrawn_and_denied(state: State) -> None:
+    assert (after(state, Event.DELETE), after(state, Event.DENY)) == (State.ENDED, State.DENIED)
+
+
+def test_nothing_that_waits_is_armed_or_renewed_before_its_start() -> None:
+    assert not {event for state, event in TRANSITIONS if state in WAITING} & {Event.ARM, Event.RENEW}
+    assert [pair for pair, reached in TRANSITIONS.items() if reached is State.PENDING and pair[0] in WAITING] == [
+        (State.SCHEDULED, Event.START)
+    ]
+
+
 def test_every_state_can_be_reached() -> None:
-    assert set(TRANSITIONS.values()) == set(State)
+    assert {State.AWAITING, *TRANSITIONS.values()} == set(State)
 
 
 @pytest.mark.parametrize(

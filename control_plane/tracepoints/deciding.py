@@ -1,0 +1,44 @@
+"""Somebody asked for a tracepoint earlier; now it is due -> may they still? Policy decides anew, on what it says now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from control_plane.foundation.identifiers import TenantId
+from control_plane.identity.model import Principal, PrincipalKind
+from control_plane.identity.service import unsafe_absent
+from control_plane.policy.model import Grant, Permission, Resource
+from control_plane.policy.service import PolicyService
+from control_plane.tracepoints.tables import TracepointRow
+
+
+class Requesters:
+    """The Deciding of `ports`."""
+
+    def __init__(self, policy: PolicyService) -> None:
+        self._policy = policy
+
+    async def requester(self, row: TracepointRow) -> Grant:
+        """Raises Denied, NotFound, AuditUnavailable."""
+        asked = row.requester
+        principal = unsafe_absent(
+            str(asked["issuer"]),
+            str(asked["subject"]),
+            PrincipalKind(asked["kind"]),
+            row.requested_by_name,
+            [str(group) for group in asked["groups"]],
+        )
+        permission = Permission(asked["permission"])
+        return await self._policy.require(principal, permission, Resource(TenantId(row.tenant), "tracepoint", "*"))
+
+
+def requester_document(grant: Grant) -> dict[str, Any]:
+    """What is kept of who asked; `Requesters` reads it back."""
+    principal: Principal = grant.principal
+    return {
+        "issuer": principal.issuer,
+        "subject": principal.subject,
+        "kind": principal.kind.value,
+        "groups": sorted(principal.groups),
+        "permission": grant.permission.value,
+    }
