@@ -79,6 +79,8 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_immediate)
+        else:
+            event.listen(self.engine.sync_engine, "do_connect", _connected_or_unreachable)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -133,6 +135,14 @@ async def _name(session: AsyncSession, tenant: TenantId | EveryTenant) -> None:
     if named == EVERY and isinstance(tenant, str):
         named = NO_TENANT  # a name that somebody asked for, which no tenant has
     await session.execute(_NAME_TENANT, {"setting": TENANT_SETTING, "tenant": named})
+
+
+def _connected_or_unreachable(dialect: Dialect, _record: object, arguments: Any, options: Any) -> Any:
+    """When nobody listens, asyncpg lets the system's own error through, and SQLAlchemy does not know it."""
+    try:
+        return dialect.connect(*arguments, **options)
+    except OSError as error:
+        raise OperationalError("connect", None, error) from error
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -18,6 +18,7 @@ from control_plane.policy.asking import Granted, requires
 from control_plane.policy.changing import PolicyChanges
 from control_plane.policy.comparing import told
 from control_plane.policy.document import MAX_SOURCE
+from control_plane.policy.membership import MembershipService
 from control_plane.policy.model import Grant, Permission
 from control_plane.policy.policy_kind import PolicyVersion, VersionState
 from control_plane.policy.proposal_model import Applied, Proposed
@@ -26,6 +27,7 @@ from control_plane.policy.proposals import MAX_MESSAGE
 from control_plane.policy.questions import PolicyQuestions
 
 router = APIRouter(tags=["policy"])
+Members = Annotated[MembershipService, Depends(provided(MembershipService))]
 Changes = Annotated[PolicyChanges, Depends(provided(PolicyChanges))]
 Questions = Annotated[PolicyQuestions, Depends(provided(PolicyQuestions))]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
@@ -190,7 +192,8 @@ async def who_can(
 async def explain(
     grant: Granted,
     service: Questions,
-    subject: Annotated[str, Query(max_length=700)],
+    members: Members,
+    subject: Annotated[str, Query(min_length=1, max_length=700, description="A user's name or <issuer>|<sub>.")],
     permission: Annotated[str, Query(max_length=64)],
     resource: Annotated[str, Query(max_length=255)] = "*",
     group: Annotated[
@@ -199,7 +202,7 @@ async def explain(
     ] = None,
 ) -> ExplainOut:
     """Why somebody may or may not: every rule that was looked at, what is missing, the smallest change."""
-    found = await service.explain(grant, subject, permission, resource, group)
+    found = await service.explain(grant, members.complete(subject), permission, resource, group)
     return ExplainOut(
         allowed=found.decision.allowed,
         reference=found.reference,
