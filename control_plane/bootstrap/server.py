@@ -191,7 +191,7 @@ def _add_reviewing(core: Core) -> None:
 
 def _add_records(core: Core) -> RecordIntake:
     tracepoints, arrivals = TracepointTables(), Arrivals()
-    records = RecordService(core.database, core.audit, tracepoints)
+    records = RecordService(core.database, core.audit, tracepoints, core.clock)
     core.provision.add(RecordService, records)
     core.provision.add(LiveRecords, LiveRecords(records, arrivals, core.clock))
     core.provision.add(RecordExports, RecordExports(core.database, records))

@@ -30,6 +30,7 @@ class Fact(StrEnum):
     RISK = "risk_at_most"
     SERVICE = "service"
     TEMPLATE = "template"
+    FIELD_CLASS = "field_class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Facts:
     risk: RiskClass | None = None
     service: str | None = None
     template: str | None = None
+    field_classes: frozenset[str] | None = None  # the masking rules that the columns stand under
     pending: frozenset[Fact] = frozenset()
 
 
@@ -74,6 +76,7 @@ class Condition:
     risk_at_most: RiskClass | None = None
     service: tuple[str, ...] = ()
     template: tuple[str, ...] = ()
+    field_class: tuple[str, ...] = ()  # of a deny only: what holds any of them
     _spoken: tuple[Fact, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
@@ -97,6 +100,7 @@ class Condition:
             Fact.RISK: self.risk_at_most or "",
             Fact.SERVICE: "|".join(self.service),
             Fact.TEMPLATE: "|".join(self.template),
+            Fact.FIELD_CLASS: "|".join(self.field_class),
         }
         return " ".join(f"{fact}:{text}" for fact, text in parts.items() if text)
 
@@ -117,6 +121,8 @@ class Condition:
                 return f"target the service {' or '.join(self.service)}"
             case Fact.TEMPLATE:
                 return f"use the template {' or '.join(self.template)}"
+            case Fact.FIELD_CLASS:
+                return f"read what holds {' or '.join(self.field_class)}"
 
     def _holds(self, fact: Fact, facts: Facts) -> bool:
         match fact:
@@ -138,6 +144,8 @@ class Condition:
                 return facts.service in self.service
             case Fact.TEMPLATE:
                 return facts.template in self.template
+            case Fact.FIELD_CLASS:
+                return facts.field_classes is not None and not facts.field_classes.isdisjoint(self.field_class)
 
 
 def environment_of(labels: Mapping[str, str]) -> str | None:

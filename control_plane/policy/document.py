@@ -109,6 +109,8 @@ def _rule(entry: Any, where: str, book: RoleBook) -> Rule:
     condition = _condition(body.get("when"), where) if "when" in body else None
     if condition is not None:
         unasked = set(condition.facts()) - {Fact.HOURS} - SUPPLIED.get(action, frozenset())
+        if condition.field_class and effect is Effect.ALLOW:
+            raise BadPolicy(f"{where}: {Fact.FIELD_CLASS} says what is denied; an allow names the table")
         if unasked:
             known = ", ".join(sorted({Fact.HOURS, *SUPPLIED.get(action, frozenset())}))
             raise BadPolicy(f"{where}: {action} never says {', '.join(sorted(unasked))}; it can depend on {known}")
@@ -138,6 +140,7 @@ def _condition(entry: Any, where: str) -> Condition:
         risk_at_most=_risk(body[Fact.RISK], where) if Fact.RISK in body else None,
         service=_words(body, Fact.SERVICE, where),
         template=_words(body, Fact.TEMPLATE, where),
+        field_class=_words(body, Fact.FIELD_CLASS, where),
     )
 
 

@@ -18,11 +18,15 @@ from control_plane.policy.roles import RoleBook
 
 ANY: Final = "*"  # a rule's object: every name
 _REQUEST_FACTS: Final = frozenset({Fact.TTL, Fact.ENVIRONMENT, Fact.LABELS, Fact.RISK, Fact.SERVICE, Fact.TEMPLATE})
+_ROWS_FACTS: Final = frozenset({Fact.ENVIRONMENT, Fact.LABELS, Fact.SERVICE, Fact.TEMPLATE, Fact.FIELD_CLASS})
 # What each permission's step says before it acts. A rule may speak of nothing else: it would never be asked.
 SUPPLIED: Final[Mapping[str, frozenset[Fact]]] = {
     Permission.TRACEPOINT_REQUEST: _REQUEST_FACTS,
     Permission.TRACEPOINT_RENEW: _REQUEST_FACTS,
     Permission.TRACEPOINT_BREAK_GLASS: _REQUEST_FACTS,
+    Permission.RECORDS_READ: _ROWS_FACTS,
+    Permission.TEMPLATE_REVIEW: frozenset({Fact.RISK, Fact.TEMPLATE}),
+    Permission.FUNCTIONS_READ: frozenset({Fact.SERVICE}),
 }
 
 
@@ -124,3 +128,5 @@ def is_known(fact: Fact, condition: Condition, facts: Facts) -> bool:
             return facts.service is not None
         case Fact.TEMPLATE:
             return facts.template is not None
+        case Fact.FIELD_CLASS:
+            return facts.field_classes is not None

@@ -164,6 +164,7 @@ def _meeting(condition: Condition, fact: Fact) -> Fix:
         Fact.RISK: condition.risk_at_most,
         Fact.SERVICE: condition.service[:1],
         Fact.TEMPLATE: condition.template[:1],
+        Fact.FIELD_CLASS: frozenset(condition.field_class),
     }
     value = values[fact]
     known = value[0] if isinstance(value, tuple) else value
@@ -197,6 +198,9 @@ def _avoiding(condition: Condition, fact: Fact) -> list[Fix]:
         case Fact.TEMPLATE:
             known = _another(condition.template)
             words = f"use another template than {' or '.join(condition.template)}"
+        case Fact.FIELD_CLASS:
+            known = frozenset[str]()
+            words = f"read what holds no {' or '.join(condition.field_class)}"
     return [Fix(FixKind.REQUEST, f"{fact}={known}", words, f"{fact} that is not denied", fact, known)]
 
 
@@ -226,3 +230,5 @@ def _told(facts: Facts, fact: Fact, known: Any) -> Facts:
             return replace(facts, service=known)
         case Fact.TEMPLATE:
             return replace(facts, template=known)
+        case Fact.FIELD_CLASS:
+            return replace(facts, field_classes=known)

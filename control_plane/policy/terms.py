@@ -47,6 +47,25 @@ def confirm(grant: Grant, facts: Facts) -> None:
     )
 
 
+def rows_facts(
+    at: datetime,
+    *,
+    labels: Mapping[str, str],
+    service: str | None,
+    template: str | None,
+    field_classes: frozenset[str] | None,
+) -> Facts:
+    """What is known of rows: where their tracepoint was aimed, and which masking rules their columns stand under."""
+    return Facts(
+        at,
+        environment=environment_of(labels),
+        labels=labels,
+        service=service,
+        template=template,
+        field_classes=field_classes,
+    )
+
+
 def request_facts(
     at: datetime,
     *,

@@ -72,6 +72,7 @@ class RecordExports:
             chosen = versions.get(max(versions) if version is None else version) if versions else None
             if chosen is None:
                 raise NotFound(f"there is no table {table[:64]!r} of that version; `probegate tables` lists them")
+            await self._records.readable(session, grant, table, None)
             end = await newest_place(session, tenant, table)
             detail = {"what": "export", "format": form.value, "version": chosen.version, "rows": chosen.rows}
             await self._records.log(session, grant, f"table/{table}", detail)

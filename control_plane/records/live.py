@@ -82,7 +82,7 @@ class LiveRecords:
         """
         tenant = grant.resource.tenant
         async with self._records.reading(grant, f"table/{table}") as session:
-            await self._records.must_exist(session, tenant, table, tracepoint)
+            await self._records.readable(session, grant, table, tracepoint)
             await self._records.log(session, grant, f"table/{table}", _detail(tracepoint, opened=True))
             if after is None:
                 after = Place() if tracepoint is not None else await newest_place(session, tenant, table)
@@ -127,7 +127,7 @@ class LiveRecords:
     async def _look(self, grant: Grant, table: str, tracepoint: str | None, place: Place, *, log: bool) -> _Look:
         tenant = grant.resource.tenant
         async with self._records.reading(grant, f"table/{table}") as session:
-            facts = await self._records.must_exist(session, tenant, table, tracepoint)
+            facts = await self._records.readable(session, grant, table, tracepoint)
             rows, place, more = await rows_after(session, tenant, table, tracepoint, place, ROWS_AT_ONCE)
             final = tracepoint is not None and await all_final(session, tenant, table, tracepoint)
             if rows and log:

@@ -24,6 +24,16 @@ class TracepointFacts:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A tracepoint that writes into a table, as the rules about reading see it: what it is of, and where it was aimed."""
+
+    tracepoint: str
+    template: str
+    service: str | None
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Accounting:
     """`hits = delivered + filtered + sampled_out + throttled + expired + sum(lost)`, summed over hosts."""
 

@@ -17,11 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditTrail, Outcome
 from control_plane.foundation.audited import audited
+from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database
-from control_plane.foundation.errors import Invalid, NotFound
+from control_plane.foundation.errors import Denied, Invalid, NotFound
 from control_plane.foundation.identifiers import TenantId
+from control_plane.policy.conditions import Facts
 from control_plane.policy.model import Grant
+from control_plane.policy.terms import confirm, rows_facts
 from control_plane.records.model import Answer, Place, Table, TracepointFacts
 from control_plane.records.ports import TracepointDirectory
 from control_plane.records.reading import accounting_of, last_rows, masking_of, rows_after, tables_of
@@ -31,16 +34,19 @@ _CURSOR: Final = re.compile(rb"r1:([0-9]{1,18}):([0-9]{1,9})")
 
 
 class RecordService:
-    def __init__(self, database: Database, audit: AuditTrail, tracepoints: TracepointDirectory) -> None:
+    def __init__(self, database: Database, audit: AuditTrail, tracepoints: TracepointDirectory, clock: Clock) -> None:
         self._database = database
         self._audit = audit
         self._tracepoints = tracepoints
+        self._clock = clock
 
     async def tables(self, grant: Grant) -> tuple[Table, ...]:
-        """Every version of every table, without a row of them."""
+        """Every version of every table that may be read, without a row of them."""
         async with self.reading(grant, "table/*") as session:
             await self.log(session, grant, "table/*", {"what": "tables"})
-            return await tables_of(session, grant.resource.tenant)
+            found = await tables_of(session, grant.resource.tenant)
+            hidden = {name for name in {table.name for table in found} if not await self._may(session, grant, name)}
+            return tuple(table for table in found if table.name not in hidden)
 
     async def rows(
         self, grant: Grant, table: str, limit: int, after: str = "", tracepoint: str | None = None
@@ -51,7 +57,7 @@ class RecordService:
         place = read_cursor(after) if after else None
         tenant = grant.resource.tenant
         async with self.reading(grant, f"table/{table}") as session:
-            await self.must_exist(session, tenant, table, tracepoint)
+            await self.readable(session, grant, table, tracepoint)
             if place is None:
                 rows, place = await last_rows(session, tenant, table, tracepoint, limit)
                 more = False
@@ -62,7 +68,49 @@ class RecordService:
             await self.log(session, grant, f"table/{table}", {"rows": len(rows), **_named(tracepoint)})
         return Answer(tuple(rows), place, more, accounting, masking)
 
-    async def must_exist(
+    async def readable(
+        self, session: AsyncSession, grant: Grant, table: str, tracepoint: str | None
+    ) -> TracepointFacts | None:
+        """It is there, and no rule about what it holds speaks against it. Raises NotFound, Denied.
+
+        Asked again at every look of a stream: a tracepoint that writes into the table later counts from then on.
+        """
+        facts = await self._must_exist(session, grant.resource.tenant, table, tracepoint)
+        await self._confirm(session, grant, table, tracepoint)
+        return facts
+
+    async def _confirm(self, session: AsyncSession, grant: Grant, table: str, tracepoint: str | None) -> None:
+        """The rules that travelled in the grant, asked about each tracepoint whose rows would be read."""
+        if grant.terms is None:
+            return
+        tenant, now = grant.resource.tenant, self._clock.now()
+        sources = [
+            source
+            for source in await self._tracepoints.sources(session, tenant, table)
+            if tracepoint in {None, source.tracepoint}
+        ]
+        if not sources:  # nothing is known of where its rows are from, so every deny about that holds
+            confirm(grant, Facts(now))
+        for source in sources:
+            masked = await masking_of(session, tenant, table, source.tracepoint)
+            classes = frozenset(word for one in masked for word in (one.rule, one.rule.rpartition("/")[2]))
+            facts = rows_facts(
+                now,
+                labels=source.labels,
+                service=source.service,
+                template=source.template,
+                field_classes=classes if masked else None,
+            )
+            confirm(grant, facts)
+
+    async def _may(self, session: AsyncSession, grant: Grant, table: str) -> bool:
+        try:
+            await self._confirm(session, grant, table, None)
+        except Denied:
+            return False
+        return True
+
+    async def _must_exist(
         self, session: AsyncSession, tenant: TenantId, table: str, tracepoint: str | None
     ) -> TracepointFacts | None:
         """Raises NotFound. A table is there once it has a batch, or a tracepoint that will write into it."""

@@ -6,9 +6,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.identifiers import AgentId, TenantId
-from control_plane.records.model import TracepointFacts
+from control_plane.records.model import Source, TracepointFacts
 from control_plane.tracepoints.lifecycle import OVER, State
-from control_plane.tracepoints.reading import agents_of
+from control_plane.tracepoints.reading import agents_of, target_of
 from control_plane.tracepoints.tables import TracepointRow
 
 
@@ -27,3 +27,13 @@ class TracepointTables:
             ended=State(row.state) in OVER,
             end_reason=row.end_reason,
         )
+
+    async def sources(self, session: AsyncSession, tenant: TenantId, table: str) -> tuple[Source, ...]:
+        wanted = select(TracepointRow.id, TracepointRow.template_name, TracepointRow.target).where(
+            TracepointRow.tenant == tenant, TracepointRow.table_name == table
+        )
+        found = []
+        for identity, template, document in await session.execute(wanted):
+            target = target_of(document)
+            found.append(Source(identity, template, target.service, dict(target.labels)))
+        return tuple(found)

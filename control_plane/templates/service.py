@@ -31,7 +31,9 @@ from control_plane.foundation.errors import Conflict, Denied, Invalid, InvalidTe
 from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.foundation.request_headers import check_match
 from control_plane.identity.model import PrincipalKind
+from control_plane.policy.conditions import Facts
 from control_plane.policy.model import Grant
+from control_plane.policy.terms import confirm
 from control_plane.templates.counting import Case, missing
 from control_plane.templates.dossier import Dossiers, Review
 from control_plane.templates.lifecycle import Event, State, after
@@ -373,6 +375,8 @@ class TemplateService:
             )
         if grant.principal.kind is PrincipalKind.SERVICE:
             raise Denied("a review is a person's: service accounts cannot give one", code="separation_of_duties")
+        risk = max((RiskClass(reason[0]) for reason in row.risk), key=list(RiskClass).index, default=RiskClass.METADATA)
+        confirm(grant, Facts(self._clock.now(), risk=risk, template=row.name))
         case = await self._dossiers.case(session, row)
         reviewer = grant.principal.id
         if reviewer in case.authors or case.person(reviewer) in case.authors:

@@ -120,7 +120,7 @@ async def test_no_planted_secret_is_in_uplink_bytes_database_results_exports_or_
     async with sqlite_database(tmp_path) as database:
         trail = BreakableTrail(database, clock)
         intake = RecordIntake(database, clock, directory, Arrivals())
-        service = RecordService(database, trail, directory)
+        service = RecordService(database, trail, directory, clock)
         for seed in range(BATCHES):
             batch, fresh = masked(seed)
             wire = await sent(uplink, batch)

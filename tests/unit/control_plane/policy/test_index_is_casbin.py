@@ -41,6 +41,7 @@ def condition(rng):
         risk_at_most=rng.choice(list(RiskClass)) if rng.random() < 0.3 else None,
         service=some(rng, ["checkout", "cart"], 1),
         template=some(rng, ["sums", "errors"], 1),
+        field_class=some(rng, ["card-number", "email"], 1),
     )
     return made if made.facts() else None
 
@@ -54,6 +55,7 @@ def facts(rng):
         risk=rng.choice([None, *RiskClass]),
         service=rng.choice([None, "checkout"]),
         template=rng.choice([None, "sums"]),
+        field_classes=rng.choice([None, frozenset(), frozenset({"email"})]),
         pending=frozenset(some(rng, list(Fact), 3)),
     )
 

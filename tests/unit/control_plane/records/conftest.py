@@ -10,7 +10,7 @@ from control_plane.records.arrivals import Arrivals
 from control_plane.records.exports import RecordExports
 from control_plane.records.intake import RecordIntake
 from control_plane.records.live import LiveRecords
-from control_plane.records.model import TracepointFacts
+from control_plane.records.model import Source, TracepointFacts
 from control_plane.records.service import RecordService
 from tests.builders.audit_trail import BreakableTrail
 
@@ -20,9 +20,17 @@ class FakeDirectory:
     """Tracepoints that a test has made: (tenant, id) -> facts."""
 
     known: dict[tuple[str, str], TracepointFacts] = field(default_factory=dict)
+    aimed: dict[str, Source] = field(default_factory=dict)  # tracepoint -> what the rules about reading see of it
 
     async def facts(self, session, tenant, tracepoint_id):
         return self.known.get((tenant, tracepoint_id))
+
+    async def sources(self, session, tenant, table):
+        return [
+            self.aimed.get(identity, Source(identity, "sums", None, {}))
+            for (whose, identity), facts in self.known.items()
+            if whose == tenant and facts.table == table
+        ]
 
 
 @pytest.fixture
@@ -52,8 +60,8 @@ def intake(database, clock, directory, arrivals):
 
 
 @pytest.fixture
-def records(database, trail, directory):
-    return RecordService(database, trail, directory)
+def records(database, trail, directory, clock):
+    return RecordService(database, trail, directory, clock)
 
 
 @pytest.fixture
