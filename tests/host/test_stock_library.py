@@ -23,6 +23,20 @@ def program() -> Iterator[Process]:
         yield process
 
 
+GOCODE = Path("/usr/share/gocode")  # where Debian puts the sources of Go libraries
+
+
+@pytest.fixture(scope="module")
+def grpc_program() -> Iterator[Process]:
+    """A health server and its client, built from Debian's golang-google-grpc-dev."""
+    if not (GOCODE / "src" / "google.golang.org" / "grpc").is_dir():
+        pytest.skip("golang-google-grpc-dev is not installed: deploy/setup.sh test")
+    env = {"GO111MODULE": "off", "GOPATH": str(GOCODE), "GOFLAGS": ""}
+    with running([str(build_go(PROGRAMS / "grpc_health", env=env))], {"PROBEGATE_SERVICE": "health"}) as process:
+        process.until(lambda: process.out)
+        yield process
+
+
 def rows(program: Process, name: str, *more: str, hits: int = 8) -> list[dict[str, object]]:
     file = LIBRARY / f"{name}.yaml"
     done = run_agent(
@@ -50,6 +64,13 @@ def test_made_requests_have_host_and_error(program) -> None:
     found = rows(program, "http-client")
     assert {row["path"] for row in found} == {"/orders", "/missing"}
     assert all(str(row["host"]).startswith("<IPV4>:") and row["error"] is None for row in found)
+
+
+@pytest.mark.peer
+def test_unary_calls_have_method_and_error(grpc_program) -> None:
+    found = rows(grpc_program, "grpc-unary", hits=10)
+    assert {row["method"] for row in found} == {"/grpc.health.v1.Health/Check"}
+    assert {row["error"] is None for row in found} == {True, False}
 
 
 def test_queries_are_shown_without_what_is_personal_in_them(program) -> None:

@@ -1,0 +1,3 @@
+module grpc_health
+
+go 1.21
