@@ -10,10 +10,12 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import TypeVar
 
 import click
 
+from control_plane.accounts.service_accounts import ServiceAccounts
 from control_plane.bootstrap.core import Core, opened
 from control_plane.bootstrap.schema import WrongSchema, upgrade
 from control_plane.delivery.enrolment import Enrolment
@@ -152,14 +154,19 @@ def service_account() -> None:
 @click.argument("tenant_name", metavar="TENANT")
 @click.argument("name")
 @click.argument("roles", nargs=-1, required=True, metavar="ROLE...")
-def create_service_account(tenant_name: str, name: str, roles: tuple[str, ...]) -> None:
+@click.option("--owner", required=True, help='Who answers for it: a user\'s name or "<issuer>|<sub>".')
+@click.option("--ttl", default="90d", show_default=True, help="How long it works.")
+def create_service_account(tenant_name: str, name: str, roles: tuple[str, ...], owner: str, ttl: str) -> None:
     """Create a service account with these roles in TENANT; prints its client id and its secret, once."""
+    life = _parsed(ttl)
 
     async def create(core: Core) -> tuple[str, str]:
         membership = core.provision.get(MembershipService)
-        client_id, secret = await _embedded(core).clients.add_service_account(TenantId(tenant_name), name)
-        await membership.unsafe_put_member(TenantId(tenant_name), client_id, roles)
-        return client_id, secret
+        accounts = core.provision.get(ServiceAccounts)
+        tenant = TenantId(tenant_name)
+        made = await accounts.unsafe_create(tenant, name, membership.complete(owner), life)
+        await membership.unsafe_put_member(tenant, made.account.subject, roles)
+        return made.account.client_id, made.secret
 
     client_id, secret = _with_core(create)
     click.echo(f"{client_id} {secret}")
@@ -176,10 +183,7 @@ def join_token() -> None:
 @click.option("--ttl", default="10m", show_default=True, help="How long it is good for.")
 def create_join_token(tenant_name: str, uses: int, ttl: str) -> None:
     """Print a token for `probegate-agent run --join-token`; it is shown once."""
-    try:
-        life = durations.parse(ttl)
-    except (TemplateError, ValueError) as problem:
-        raise click.BadParameter(str(problem), param_hint="--ttl") from problem
+    life = _parsed(ttl)
 
     async def mint(core: Core) -> str:
         resource = Resource(TenantId(tenant_name), "agent", "*")
@@ -187,6 +191,13 @@ def create_join_token(tenant_name: str, uses: int, ttl: str) -> None:
         return (await core.provision.get(Enrolment).mint(grant, life, uses)).token
 
     click.echo(_with_core(mint))
+
+
+def _parsed(ttl: str) -> timedelta:
+    try:
+        return durations.parse(ttl)
+    except (TemplateError, ValueError) as problem:
+        raise click.BadParameter(str(problem), param_hint="--ttl") from problem
 
 
 def _with_core(do: Callable[[Core], Awaitable[T]]) -> T:

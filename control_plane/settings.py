@@ -6,20 +6,21 @@ the production profile has fewer defaults: it names its issuers, speaks HTTPS, a
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+from control_plane.issuer_settings import ExternalIssuer, WorkloadIssuer, read_issuers, read_workload_issuers
 from language import durations
 from language.errors import TemplateError
 
+T = TypeVar("T")
 DEFAULT_HTTP: Final = "127.0.0.1:8440"
 DEFAULT_GRPC: Final = "127.0.0.1:8441"
 DEFAULT_LEASE: Final = timedelta(seconds=60)  # contact lost: probes are gone when it ends
@@ -27,8 +28,8 @@ LEASE_BOUNDS: Final = (
     timedelta(seconds=2),
     timedelta(minutes=5),
 )  # shorter ends probes at every hiccup, longer leaves them behind
+DEFAULT_TOKEN_LIFE: Final = timedelta(days=90)  # of a personal token at most: a quarter, then somebody looks at it
 DEFAULT_MAX_TTL: Final = timedelta(hours=24)  # a forgotten probe must not outlive the day it was asked for
-_ISSUER_KEYS: Final = frozenset({"issuer", "audience", "algorithms", "types", "jwks_uri", "name_claim"})
 
 
 class BadSetting(Exception):
@@ -50,18 +51,6 @@ class Listen:
 
 
 @dataclass(frozen=True)
-class ExternalIssuer:
-    """One OpenID provider whose access tokens are believed."""
-
-    issuer: str
-    audience: str
-    algorithms: tuple[str, ...]
-    types: tuple[str, ...]
-    jwks_uri: str | None
-    name_claim: str
-
-
-@dataclass(frozen=True)
 class Settings:
     state: Path  # keys, the CA, the embedded database and Redis; readable by the server's user only
     database_url: str
@@ -72,7 +61,9 @@ class Settings:
     profile: Profile
     lease: timedelta
     max_ttl: timedelta
+    max_token_life: timedelta
     issuers: tuple[ExternalIssuer, ...]
+    workload_issuers: tuple[WorkloadIssuer, ...]
     embedded_issuer: bool
     approvals: Path | None = None  # the operator's own policies/approvals.yaml, in place of the one that comes along
 
@@ -100,7 +91,9 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         profile=profile,
         lease=_lease(environ),
         max_ttl=_duration(environ, "PROBEGATE_MAX_TTL", DEFAULT_MAX_TTL),
-        issuers=_issuers(environ),
+        max_token_life=_duration(environ, "PROBEGATE_MAX_TOKEN_LIFE", DEFAULT_TOKEN_LIFE),
+        issuers=_issuers(environ, "PROBEGATE_ISSUERS", read_issuers),
+        workload_issuers=_issuers(environ, "PROBEGATE_WORKLOAD_ISSUERS", read_workload_issuers),
         embedded_issuer=_boolean(environ, "PROBEGATE_EMBEDDED_ISSUER", default=profile is Profile.DEVELOPMENT),
         approvals=Path(environ["PROBEGATE_APPROVALS"]).absolute() if environ.get("PROBEGATE_APPROVALS") else None,
     )
@@ -124,12 +117,18 @@ def _check(settings: Settings) -> None:
             f"PROBEGATE_PUBLIC_URL: expected an https:// address, got {settings.public_url!r}; plain http is for the "
             "loopback address in the development profile only"
         )
-    if production:
-        for issuer in settings.issuers:
-            if not issuer.issuer.startswith("https://"):
+    for name, issuers in (
+        ("PROBEGATE_ISSUERS", [one.issuer for one in settings.issuers]),
+        ("PROBEGATE_WORKLOAD_ISSUERS", [one.issuer for one in settings.workload_issuers]),
+    ):
+        for issuer in issuers:
+            if not issuer.startswith("https://") and (production or not _loopback(issuer)):
                 raise BadSetting(
-                    f"PROBEGATE_ISSUERS: {issuer.issuer!r} must be an https:// address in the production profile"
+                    f"{name}: {issuer!r} must be an https:// address; plain http is for the loopback address in the "
+                    "development profile only"
                 )
+            if issuer == settings.public_url:
+                raise BadSetting(f"{name}: {issuer!r} is this server itself")
 
 
 def _profile(environ: Mapping[str, str]) -> Profile:
@@ -174,39 +173,11 @@ def _boolean(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
     return text == "true" if text else default
 
 
-def _issuers(environ: Mapping[str, str]) -> tuple[ExternalIssuer, ...]:
-    text = environ.get("PROBEGATE_ISSUERS")
-    if not text:
-        return ()
+def _issuers(environ: Mapping[str, str], name: str, read: Callable[[str | None], T]) -> T:
     try:
-        document = json.loads(text)
+        return read(environ.get(name))
     except ValueError as error:
-        raise BadSetting(f"PROBEGATE_ISSUERS: not JSON: {error}") from error
-    if not isinstance(document, list) or not document:
-        raise BadSetting("PROBEGATE_ISSUERS: expected a JSON list of objects, at least one")
-    return tuple(_issuer(entry) for entry in document)
-
-
-def _issuer(entry: Any) -> ExternalIssuer:
-    if not isinstance(entry, dict) or not isinstance(entry.get("issuer"), str) or not set(entry) <= _ISSUER_KEYS:
-        raise BadSetting(
-            f"PROBEGATE_ISSUERS: expected objects with `issuer` and some of {', '.join(sorted(_ISSUER_KEYS))}, got {entry!r}"
-        )
-    return ExternalIssuer(
-        issuer=entry["issuer"],
-        audience=str(entry.get("audience", "probegate")),
-        algorithms=_word_list(entry, "algorithms", ("RS256", "ES256")),
-        types=tuple(word.lower() for word in _word_list(entry, "types", ("at+jwt",))),
-        jwks_uri=str(entry["jwks_uri"]) if "jwks_uri" in entry else None,
-        name_claim=str(entry.get("name_claim", "name")),
-    )
-
-
-def _word_list(entry: Mapping[str, Any], key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-    words = entry.get(key, list(default))
-    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-        raise BadSetting(f"PROBEGATE_ISSUERS: {key} must be a list of words, got {words!r}")
-    return tuple(words)
+        raise BadSetting(f"{name}: {error}") from error
 
 
 def _loopback(url: str) -> bool:

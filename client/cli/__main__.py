@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import click
 
-from client.cli import audit, governance, locks, members, notices, policy, records, run, session, templates, tracepoints
+from client.cli import (
+    audit,
+    governance,
+    locks,
+    members,
+    notices,
+    policy,
+    programs,
+    records,
+    run,
+    session,
+    templates,
+    tracepoints,
+)
 from client.cli.context import Invocation, ends_with_exit_code, invocation, output_option
 
 
@@ -39,6 +52,9 @@ for command in (
     governance.agent,
     governance.tenant,
     members.member,
+    programs.service_account,
+    programs.trust_rule,
+    programs.token,
     locks.lock,
     audit.audit,
 ):

@@ -12,8 +12,7 @@ from client.cli.context import Invocation, invocation, output_option
 from client.cli.output import say, show, show_one
 from client.sdk import Context, Credentials, NotSignedIn
 from client.sdk import login as flows
-
-DEFAULT_SERVER = "http://127.0.0.1:8440"
+from client.sdk.credentials import DEFAULT_SERVER
 
 
 @click.command()
@@ -22,25 +21,49 @@ DEFAULT_SERVER = "http://127.0.0.1:8440"
 @click.option("--as", "name", default="", help="A name for this sign-in, to keep several (default: the host's name).")
 @click.option("--device", is_flag=True, help="Show a code to type in a browser elsewhere, for machines without one.")
 @click.option("--no-browser", is_flag=True, help="Only print the address to open.")
+@click.option("--issuer", default="", help="Which of the control plane's issuers, where it has several.")
 @click.option(
     "--client-id", default="", help="Sign in as a service account; its secret comes from PROBEGATE_CLIENT_SECRET."
 )
-def login(server: str | None, tenant: str, name: str, device: bool, no_browser: bool, client_id: str) -> None:
-    """Sign in by browser, by device code, or as a service account."""
+@click.option(
+    "--workload",
+    default="",
+    metavar="ACCOUNT",
+    help="In a pipeline: become this service account (TENANT.NAME) by the pipeline's own token, from PROBEGATE_WORKLOAD_TOKEN.",
+)
+def login(
+    server: str | None,
+    tenant: str,
+    name: str,
+    device: bool,
+    no_browser: bool,
+    issuer: str,
+    client_id: str,
+    workload: str,
+) -> None:
+    """Sign in by browser, by device code, or as a service account.
+
+    At the issuer that the control plane names; the browser or the code goes there, and no password passes this command.
+    """
     credentials = Credentials.load()
     known = credentials.contexts.get(name or credentials.active)
     where = (server or (known.server if known else DEFAULT_SERVER)).rstrip("/")
     label = name or where.split("//", 1)[-1]
     chosen = tenant or (known.tenant if known else "")
-    if client_id:
+    if workload:
+        token = os.environ.get("PROBEGATE_WORKLOAD_TOKEN", "")
+        if not token:
+            raise click.UsageError("--workload needs the pipeline's own token in PROBEGATE_WORKLOAD_TOKEN")
+        context = flows.by_workload(where, label, chosen or workload.partition(".")[0], workload, token)
+    elif client_id:
         secret = os.environ.get("PROBEGATE_CLIENT_SECRET", "")
         if not secret:
             raise click.UsageError("--client-id needs its secret in PROBEGATE_CLIENT_SECRET")
-        context = flows.by_secret(where, label, chosen, client_id, secret)
+        context = flows.by_secret(where, label, chosen, client_id, secret, issuer)
     elif device:
-        context = flows.by_device(where, label, chosen, _show_code)
+        context = flows.by_device(where, label, chosen, _show_code, issuer_name=issuer)
     else:
-        context = flows.by_browser(where, label, chosen, _print_only if no_browser else _open)
+        context = flows.by_browser(where, label, chosen, _print_only if no_browser else _open, issuer)
     credentials.put(context)
     say(
         f"signed in at {where}" + (f", tenant {chosen}" if chosen else "; choose a tenant: probegate ctx --tenant NAME")

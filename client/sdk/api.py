@@ -145,6 +145,41 @@ class Api:
     def put_run_policy(self, policy: Mapping[str, Any]) -> Json:
         return self._object("PUT", self._path("run-policy"), dict(policy))
 
+    # --- programs ---------------------------------------------------------------------------------------------------
+
+    def service_accounts(self) -> list[Json]:
+        return self._items(self._path("service-accounts"), {})
+
+    def service_account(self, name: str) -> Json:
+        return self._object("GET", self._path("service-accounts", name))
+
+    def create_service_account(self, name: str, owner: str, ttl: str) -> Json:
+        return self._object("POST", self._path("service-accounts"), {"name": name, "owner": owner, "ttl": ttl})
+
+    def rotate_service_account(self, name: str, ttl: str) -> Json:
+        return self._object("POST", self._path("service-accounts", name, "rotate"), {"ttl": ttl})
+
+    def disable_service_account(self, name: str) -> Json:
+        return self._object("POST", self._path("service-accounts", name, "disable"))
+
+    def trust_rules(self) -> list[Json]:
+        return self._items(self._path("trust-rules"), {})
+
+    def create_trust_rule(self, rule: Mapping[str, Any]) -> Json:
+        return self._object("POST", self._path("trust-rules"), dict(rule))
+
+    def remove_trust_rule(self, name: str) -> Json:
+        return self._object("DELETE", self._path("trust-rules", name))
+
+    def tokens(self, *, everybodys: bool = False) -> list[Json]:
+        return self._items(self._path("member-tokens" if everybodys else "tokens"), {})
+
+    def create_token(self, name: str, permissions: Sequence[str], ttl: str) -> Json:
+        return self._object("POST", self._path("tokens"), {"name": name, "permissions": list(permissions), "ttl": ttl})
+
+    def revoke_token(self, token: str, *, anybodys: bool = False) -> Json:
+        return self._object("DELETE", self._path("member-tokens" if anybodys else "tokens", token))
+
     # --- locks ------------------------------------------------------------------------------------------------------
 
     def locks(self) -> list[Json]:

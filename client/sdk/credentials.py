@@ -18,6 +18,7 @@ from typing import Final
 
 from client.sdk.errors import ClientError, NotSignedIn
 
+DEFAULT_SERVER: Final = "http://127.0.0.1:8440"
 EXPIRY_MARGIN: Final = 30  # seconds: a token this close to its end is refreshed first
 
 
@@ -33,6 +34,8 @@ class Context:
     access_token: str = field(default="", repr=False)
     refresh_token: str = field(default="", repr=False)
     expires_at: float = 0.0
+    issuer_name: str = ""  # as the control plane calls it, when it has several
+    flow: str = "browser"  # how the person signed in: again the same way when a step-up asks for it
 
     def is_fresh(self) -> bool:
         return bool(self.access_token) and time.time() < self.expires_at - EXPIRY_MARGIN
@@ -55,7 +58,12 @@ class Credentials:
 
     @classmethod
     def load(cls, path: Path | None = None) -> Credentials:
-        """Read the file; an absent one is an empty set. Raises ClientError for one that cannot be read."""
+        """Read the file; an absent one is an empty set. Raises ClientError for one that cannot be read.
+
+        A personal token in PROBEGATE_TOKEN goes before the file: it says its tenant itself, PROBEGATE_SERVER where.
+        """
+        if token := os.environ.get("PROBEGATE_TOKEN", ""):
+            return cls._by_token(token, path or default_path())
         where = path or default_path()
         try:
             text = where.read_text()
@@ -71,6 +79,13 @@ class Credentials:
             raise ClientError(
                 f"{where} is not a credentials file ({problem}); move it away and sign in again"
             ) from problem
+
+    @classmethod
+    def _by_token(cls, token: str, path: Path) -> Credentials:
+        server = os.environ.get("PROBEGATE_SERVER", DEFAULT_SERVER).rstrip("/")
+        _, _, rest = token.partition("_")
+        context = Context("token", server, rest.rpartition("_")[0], access_token=token, expires_at=float("inf"))
+        return cls(path, {context.name: context}, context.name)
 
     def current(self) -> Context:
         """The context in use. Raises NotSignedIn."""

@@ -9,20 +9,20 @@ from typing import Final
 
 import httpx
 
+from control_plane.accounts.personal_tokens import PersonalTokenService
+from control_plane.accounts.service_accounts import ServiceAccounts
+from control_plane.accounts.trust_rules import TrustRules
 from control_plane.audit.reading import AuditReading
 from control_plane.audit.recorded_decisions import LoggedDecisions
 from control_plane.audit.service import AuditLog
+from control_plane.bootstrap.identity import add_identity
 from control_plane.bootstrap.schema import make_ready
 from control_plane.delivery.enrolment import Enrolment
 from control_plane.delivery.pki import CertificateAuthority, load_or_create
 from control_plane.foundation.clock import Clock, SystemClock
 from control_plane.foundation.database import Database
 from control_plane.foundation.provision import Provision
-from control_plane.identity.issuer.embedded import EmbeddedIssuer
-from control_plane.identity.jwks import RemoteKeys
-from control_plane.identity.service import Identity
-from control_plane.identity.sessions import Sessions
-from control_plane.identity.token_verifier import IssuerPolicy, TokenVerifier
+from control_plane.identity.issuer.exchange import Exchange
 from control_plane.policy.changing import PolicyChanges
 from control_plane.policy.index import base_of
 from control_plane.policy.membership import MembershipService
@@ -66,31 +66,10 @@ async def opened(settings: Settings) -> AsyncIterator[Core]:
         core.provision.add(Database, database)
         core.provision.add(AuditReading, AuditReading(database, audit))
         core.provision.add(Enrolment, Enrolment(database, audit, clock, authority))
-        _add_identity(core)
+        add_identity(settings, core.provision, database, clock, audit, http)
         _add_policy(core)
+        _add_accounts(core)
         yield core
-
-
-def _add_identity(core: Core) -> None:
-    settings, database, clock, audit = core.settings, core.database, core.clock, core.audit
-    issuers = [
-        IssuerPolicy(
-            issuer=external.issuer,
-            audience=external.audience,
-            algorithms=external.algorithms,
-            types=external.types,
-            keys=RemoteKeys(external.issuer, external.jwks_uri, core.http, clock),
-            name_claim=external.name_claim,
-        )
-        for external in settings.issuers
-    ]
-    if settings.embedded_issuer:
-        embedded = EmbeddedIssuer(settings.public_url, settings.keys, database, clock)
-        issuers.append(embedded.policy())
-        core.provision.add(EmbeddedIssuer, embedded)
-    sessions = Sessions(database, clock, secure=settings.https)
-    core.provision.add(Sessions, sessions)
-    core.provision.add(Identity, Identity(TokenVerifier(issuers, clock), sessions, database, audit, clock))
 
 
 def _add_policy(core: Core) -> None:
@@ -107,3 +86,11 @@ def _add_policy(core: Core) -> None:
     core.provision.add(PolicyQuestions, PolicyQuestions(core.database, base, core.clock, LoggedDecisions()))
     membership = MembershipService(core.database, core.audit, base, core.clock, first_issuer, proposals)
     core.provision.add(MembershipService, membership)
+
+
+def _add_accounts(core: Core) -> None:
+    database, audit, clock, settings = core.database, core.audit, core.clock, core.settings
+    core.provision.add(ServiceAccounts, ServiceAccounts(database, audit, clock, settings.public_url))
+    core.provision.add(TrustRules, TrustRules(database, audit, clock, core.provision.get(Exchange).issuers))
+    tokens = PersonalTokenService(database, audit, clock, settings.max_token_life)
+    core.provision.add(PersonalTokenService, tokens)

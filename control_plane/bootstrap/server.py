@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 
+from control_plane.accounts import routes as accounts_routes
 from control_plane.audit import routes as audit_routes
 from control_plane.bootstrap.core import Core, opened
 from control_plane.bootstrap.tracepoints import add_tracepoints
@@ -31,6 +32,7 @@ from control_plane.delivery.switchboard import Switchboard
 from control_plane.foundation.idempotency import Idempotency
 from control_plane.http.app import create_app
 from control_plane.http.operations import check_operations, read_operations
+from control_plane.identity import routes as identity_routes
 from control_plane.identity.issuer import routes as issuer_routes
 from control_plane.masking import routes as masking_routes
 from control_plane.masking.bound import PackMasks
@@ -142,6 +144,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         policy_routes.router,
         change_routes.router,
         lock_routes.router,
+        accounts_routes.router,
         person_routes.router,
         proposal_routes.router,
         governing_routes.router,
@@ -157,8 +160,10 @@ def _routers(settings: Settings) -> list[APIRouter]:
         records_routes.router,
         audit_routes.router,
     ]
-    if settings.embedded_issuer:  # the console signs people in there
-        routers += [issuer_routes.router, sign_in.router, pages.router]
+    routers.append(issuer_routes.programs)
+    if settings.embedded_issuer:
+        routers.append(issuer_routes.router)
+    routers += [identity_routes.router, sign_in.router, pages.router]
     return routers
 
 

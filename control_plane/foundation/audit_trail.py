@@ -21,6 +21,11 @@ class AuditAction(StrEnum):
 
     IDENTITY_ACCEPT = "identity.accept"
     IDENTITY_REFUSE = "identity.refuse"
+    IDENTITY_SIGN_OUT = "identity.sign-out"
+    IDENTITY_EXCHANGE = "identity.exchange"
+    ACCOUNT_CHANGE = "account.change"
+    TRUST_CHANGE = "trust.change"
+    TOKEN_CHANGE = "token.change"  # noqa: S105 -- the name of an action
     POLICY_ALLOW = "policy.allow"
     POLICY_DENY = "policy.deny"
     POLICY_APPLY = "policy.apply"

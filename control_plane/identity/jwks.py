@@ -2,32 +2,37 @@
 
 The external set is cached for a while and fetched by one request at a time. A key id that is not in it causes one
 fetch and is then remembered as unknown: a thousand made-up key ids cost one request to the issuer. When a refresh
-fails, the old set serves on for an hour, then verification fails closed. Next: `token_verifier` checks the signature.
+fails, the old set serves on for an hour, then verification fails closed; while one is on its way, who has a known key
+does not wait for it. Next: `signed_claims` checks the signature.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import httpx
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import Key, KeySet, RSAKey
 
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.errors import DependencyUnavailable
+from control_plane.identity.discovery import Discovery
+from control_plane.identity.fetching import FETCH_FAILED, MAX_BYTES, fetch_json
+
+__all__ = ["MAX_BYTES", "InProcessKeys", "KeySource", "RemoteKeys"]
 
 FRESH_FOR: Final = timedelta(minutes=5)  # how long a withdrawn key may still be accepted
 STALE_FOR: Final = timedelta(hours=1)  # an issuer's outage must not sign everybody out at once
 REFETCH_AFTER: Final = timedelta(seconds=30)  # the least time between two fetches caused by unknown key ids
 UNKNOWN_FOR: Final = timedelta(minutes=5)
 MAX_UNKNOWN: Final = 128  # remembered unknown key ids; more is an attack, and the REFETCH_AFTER bound still holds
-MAX_BYTES: Final = 256 * 1024  # a key set is some KiB
 MAX_KEYS: Final = 64
-TIMEOUT: Final = timedelta(seconds=5)
+LEAST_RSA_BITS: Final = 2048  # RFC 7518, section 3.3
+_log = logging.getLogger(__name__)
 
 
 class KeySource(Protocol):
@@ -49,11 +54,19 @@ class InProcessKeys:
 class RemoteKeys:
     """`jwks_uri` of one allow-listed issuer; when none is configured, the one its discovery document names."""
 
-    def __init__(self, issuer: str, jwks_uri: str | None, client: httpx.AsyncClient, clock: Clock) -> None:
+    def __init__(
+        self,
+        issuer: str,
+        jwks_uri: str | None,
+        client: httpx.AsyncClient,
+        clock: Clock,
+        discovery: Discovery | None = None,
+    ) -> None:
         self._issuer = issuer
         self._jwks_uri = jwks_uri
         self._client = client
         self._clock = clock
+        self._discovery = discovery or Discovery(issuer, client, clock)
         self._set: KeySet | None = None
         self._fetched_at: datetime | None = None
         self._tried_at: datetime | None = None
@@ -61,7 +74,7 @@ class RemoteKeys:
         self._flight = asyncio.Lock()
 
     async def keys(self, key_id: str | None) -> KeySet:
-        if not self._must_fetch(key_id):
+        if not self._must_fetch(key_id) or (self._flight.locked() and _has(self._set, key_id)):
             return self._known()
         async with self._flight:  # those who waited find the work done
             if self._must_fetch(key_id):
@@ -98,9 +111,10 @@ class RemoteKeys:
 
     async def _refresh(self) -> None:
         try:
-            uri = self._jwks_uri or await self._discover()
-            found = KeySet.import_key_set(await self._fetch_json(uri))  # type: ignore[arg-type]
-        except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError):
+            uri = self._jwks_uri or (await self._discovery.metadata()).jwks_uri
+            found = _usable(KeySet.import_key_set(await fetch_json(self._client, uri)))  # type: ignore[arg-type]
+        except (JoseError, DependencyUnavailable, *FETCH_FAILED) as error:
+            _log.warning("the keys of %s could not be fetched: %s", self._issuer, error or type(error).__name__)
             return  # the old set serves until it is stale; _known says so when there is none
         finally:
             self._tried_at = self._clock.now()  # only now: who comes during the fetch waits for it
@@ -108,32 +122,22 @@ class RemoteKeys:
             self._set = found
             self._fetched_at = self._clock.now()
 
-    async def _discover(self) -> str:
-        document = await self._fetch_json(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
-        if document.get("issuer") != self._issuer:
-            raise ValueError(f"the discovery document of {self._issuer} speaks for {document.get('issuer')!r}")
-        return str(document["jwks_uri"])
-
-    async def _fetch_json(self, uri: str) -> dict[str, Any]:
-        """At most MAX_BYTES, no redirects: an issuer must not lead us to an address of its choice."""
-        body = bytearray()
-        async with self._client.stream("GET", uri, follow_redirects=False, timeout=TIMEOUT.total_seconds()) as answer:
-            if answer.status_code != httpx.codes.OK:
-                raise ValueError(f"{uri} answered {answer.status_code}")
-            async for chunk in answer.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise ValueError(f"{uri} answered more than {MAX_BYTES} bytes")
-        document = json.loads(bytes(body))
-        if not isinstance(document, dict):
-            raise TypeError(f"{uri} did not answer a JSON object")
-        return document
-
     def _remember_unknown(self, key_id: str) -> None:
         if len(self._unknown) >= MAX_UNKNOWN:
             self._unknown.pop(next(iter(self._unknown)))
         self._unknown[key_id] = self._clock.now()
 
 
-def _has(keys: KeySet | None, key_id: str) -> bool:
-    return keys is not None and any(key.kid == key_id for key in keys.keys)
+def _usable(found: KeySet) -> KeySet:
+    """Public keys for signatures, strong enough; what else an issuer publishes is not looked at."""
+    return KeySet([key for key in found.keys if _signs(key)])
+
+
+def _signs(key: Key) -> bool:
+    if key.key_type not in {"EC", "RSA", "OKP"} or key.get("use", "sig") != "sig":
+        return False
+    return not isinstance(key, RSAKey) or key.public_key.key_size >= LEAST_RSA_BITS
+
+
+def _has(keys: KeySet | None, key_id: str | None) -> bool:
+    return keys is not None and (key_id is None or any(key.kid == key_id for key in keys.keys))

@@ -1,6 +1,6 @@
 """Who is asking? HTTP connection -> Principal, or Unauthenticated. The only place that mints a Principal.
 
-    1. a bearer token    verified in `token_verifier`; when there is one, a cookie is not looked at
+    1. a bearer token    verified in `credentials`; when there is one, a cookie is not looked at
     2. a session cookie  of the console, with its CSRF token where something changes
     3. the log           a token's first use is an identity.accept; a refusal is an identity.refuse
 
@@ -22,11 +22,12 @@ from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditT
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database
-from control_plane.foundation.errors import Unauthenticated
+from control_plane.foundation.errors import AuditUnavailable, Unauthenticated
 from control_plane.foundation.identifiers import TenantId
+from control_plane.identity.credentials import Credentials
 from control_plane.identity.model import Principal, PrincipalKind
-from control_plane.identity.sessions import Sessions, proves_intent
-from control_plane.identity.token_verifier import BadToken, TokenVerifier, VerifiedToken
+from control_plane.identity.sessions import Sessions, SignedIn, proves_intent
+from control_plane.identity.token_verifier import BadToken, VerifiedToken
 
 REFUSALS_PER_MINUTE: Final = 30  # entries; a person mistyping makes a few, a flood must not fill the log
 MAX_SEEN_TOKENS: Final = 20_000  # first uses remembered, about 100 bytes each
@@ -36,9 +37,9 @@ _MINUTE: Final = timedelta(minutes=1)
 
 class Identity:
     def __init__(
-        self, verifier: TokenVerifier, sessions: Sessions, database: Database, audit: AuditTrail, clock: Clock
+        self, credentials: Credentials, sessions: Sessions, database: Database, audit: AuditTrail, clock: Clock
     ) -> None:
-        self._verifier = verifier
+        self._credentials = credentials
         self._sessions = sessions
         self._database = database
         self._audit = audit
@@ -69,7 +70,7 @@ class Identity:
     async def authenticate_token(self, token: str) -> Principal:
         """Raises Unauthenticated, AuditUnavailable, DependencyUnavailable."""
         try:
-            verified = await self._verifier.verify(token)
+            verified = await self._credentials.verify(token)
         except BadToken as bad:
             await self._refuse(bad.reason, str(bad))
             raise AssertionError("unreachable") from bad
@@ -77,17 +78,29 @@ class Identity:
         await self._accept_once(token, principal)
         return principal
 
-    async def open_session(self, token: str) -> str:
-        """The console signed somebody in: token -> cookie value. Raises Unauthenticated."""
-        await self.authenticate_token(token)
-        return await self._sessions.open(await self._verifier.verify(token))
+    async def open_session(self, person: SignedIn, replacing: str = "") -> str:
+        """The console signed somebody in: the cookie's value, instead of the one they came with."""
+        cookie = await self._sessions.open(person, replacing)
+        principal = _principal(person.token)
+        detail = _accepted(principal) | {"session": hashlib.sha256(cookie.encode()).hexdigest()[:16]}
+        try:
+            await self._write(AuditAction.IDENTITY_ACCEPT, Outcome.SUCCESS, principal.id, detail)
+        except AuditUnavailable:
+            await self._sessions.forget(cookie)
+            raise
+        return cookie
+
+    async def sign_out(self, connection: HTTPConnection, principal: Principal) -> None:
+        """Raises AuditUnavailable; the session has ended even then."""
+        await self._sessions.close(connection)
+        await self._write(AuditAction.IDENTITY_SIGN_OUT, Outcome.SUCCESS, principal.id, {"by": "person", "sessions": 1})
 
     async def _accept_once(self, token: str, principal: Principal) -> None:
         digest = hashlib.sha256(token.encode()).hexdigest()[:32]
         if digest in self._seen:
             self._seen.move_to_end(digest)
             return
-        detail: dict[str, object] = {"kind": principal.kind.value, "name": principal.display_name, "token": digest[:16]}
+        detail = _accepted(principal) | {"token": digest[:16]}
         await self._write(AuditAction.IDENTITY_ACCEPT, Outcome.SUCCESS, principal.id, detail)
         self._seen[digest] = None
         if len(self._seen) > MAX_SEEN_TOKENS:
@@ -143,15 +156,20 @@ def unsafe_absent(
     )
 
 
+def _accepted(principal: Principal) -> dict[str, object]:
+    by = {"credential": principal.limits.credential} if principal.limits and principal.limits.credential else {}
+    return {"kind": principal.kind.value, "name": principal.display_name, **by}
+
+
 def _principal(token: VerifiedToken) -> Principal:
-    # RFC 9068, section 2.2: a token that no person stands behind names the client as its subject.
-    kind = PrincipalKind.SERVICE if token.client and token.client == token.subject else PrincipalKind.PERSON
     return Principal(
         issuer=token.issuer,
         subject=token.subject,
-        kind=kind,
+        kind=PrincipalKind.SERVICE if token.of_program else PrincipalKind.PERSON,
         display_name=token.display_name,
         authenticated_at=token.authenticated_at,
         scopes=token.scopes,
         groups=token.groups,
+        context_class=token.context_class,
+        limits=token.limits,
     )

@@ -1,71 +1,37 @@
-"""One access token -> VerifiedToken, or BadToken with a reason. Our own steps on joserfc, in this order:
+"""One access token -> VerifiedToken, or BadToken: whose it is, and what its issuer says about the sign-in.
 
-    1. size                before anything is parsed
-    2. shape               three segments; the header's alg, typ, kid, crit
-    3. issuer              the claimed one must be in the allow-list: it selects the policy, it proves nothing yet
-    4. algorithm, type     of that issuer's list; never from the issuer's metadata, never `none`, never a shared secret
-    5. key                 by key id, from that issuer's set
-    6. signature           joserfc, with the explicit list
-    7. claims              iss, aud, exp, nbf, iat, sub: exact, with a small leeway for clocks
-
-Entered from `service.authenticate`, which mints the Principal from what leaves here.
+Whether it may be believed at all is decided by `signed_claims`. Entered from `service.authenticate`, which mints the
+Principal from what leaves here.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
-from joserfc import jwt
-from joserfc.errors import JoseError
-
 from control_plane.foundation.clock import Clock
-from control_plane.identity.jwks import KeySource
-
-MAX_TOKEN: Final = 16 * 1024  # characters; a token is about 1 KiB, one with many groups about 8
-LEEWAY: Final = timedelta(seconds=30)  # clocks of two hosts with NTP
-MAX_AGE: Final = timedelta(hours=24)  # a token issued longer ago is not a short-lived one, whatever its exp says
-MAX_SUBJECT: Final = 255  # OpenID Connect Core 1.0, section 2
-MAX_GROUPS: Final = 500  # of one token; MAX_TOKEN leaves room for a few hundred
-ASYMMETRIC: Final = frozenset(
-    {"ES256", "ES384", "EdDSA", "Ed25519", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+from control_plane.identity.model import Limits
+from control_plane.identity.signed_claims import (
+    BadToken,
+    IssuerPolicy,
+    groups_of,
+    moment_of,
+    signed_claims,
+    subject_of,
+    text_of,
 )
 
+__all__ = ["BadToken", "IssuerPolicy", "TokenVerifier", "VerifiedToken"]
 
-class BadToken(Exception):
-    """`reason` is a stable word for the log; `str()` is for the person who sent the token."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class IssuerPolicy:
-    """One issuer that is believed, and how much."""
-
-    issuer: str
-    audience: str
-    algorithms: tuple[str, ...]
-    types: tuple[str, ...]  # accepted `typ` headers, lower case: ("at+jwt",) as RFC 9068 says, or ("jwt", "at+jwt")
-    keys: KeySource
-    name_claim: str = "name"
-
-    def __post_init__(self) -> None:
-        if not self.algorithms or not set(self.algorithms) <= ASYMMETRIC:
-            raise ValueError(f"issuer {self.issuer}: algorithms must be some of {', '.join(sorted(ASYMMETRIC))}")
-        if not self.types or not self.audience:
-            raise ValueError(f"issuer {self.issuer}: an audience and at least one token type must be named")
+MAX_GROUPS: Final = 500  # of one token; MAX_TOKEN leaves room for a few hundred
+NARROWING: Final = "probegate:"  # a scope "probegate:template:read" narrows the token to that permission
 
 
 @dataclass(frozen=True)
 class VerifiedToken:
-    """What a valid token said. Lives inside `identity` only; the others get a Principal."""
+    """What a valid token, a session or a personal token said. Lives inside `identity` only; the others get a Principal."""
 
     issuer: str
     subject: str
@@ -75,6 +41,9 @@ class VerifiedToken:
     expires_at: datetime
     scopes: frozenset[str]
     groups: frozenset[str] = frozenset()
+    context_class: str = ""
+    of_program: bool = False  # no person stands behind it
+    limits: Limits | None = None
 
 
 class TokenVerifier:
@@ -84,103 +53,40 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> VerifiedToken:
         """Raises BadToken, DependencyUnavailable (the issuer's keys)."""
-        if len(token) > MAX_TOKEN:
-            raise BadToken("too_long", f"the token has {len(token)} characters; at most {MAX_TOKEN} are read")
-        segments = token.split(".")
-        if len(segments) != 3:
-            raise BadToken("not_a_jwt", "the token is not a signed JWT; `probegate login` fetches one")
-        header = _segment(segments[0])
-        policy = self._issuers.get(str(_segment(segments[1]).get("iss", "")))
-        if policy is None:
-            raise BadToken("unknown_issuer", "the token's issuer is not one that this server trusts")
-        key_id = _checked_header(header, policy)
-        keys = await policy.keys.keys(key_id)
-        if key_id is None and len(keys.keys) > 1:
-            raise BadToken("no_key_id", "the token names no key, and its issuer has several")
-        try:
-            claims = jwt.decode(token, keys, algorithms=list(policy.algorithms)).claims
-        except (JoseError, ValueError) as error:
-            raise BadToken("bad_signature", "the token's signature does not verify") from error
-        return self._checked_claims(claims, policy)
-
-    def _checked_claims(self, claims: Mapping[str, Any], policy: IssuerPolicy) -> VerifiedToken:
-        if claims.get("iss") != policy.issuer:
-            raise BadToken("wrong_issuer", "the token's issuer changed between two readings")
-        audiences = claims.get("aud")
-        named = [audiences] if isinstance(audiences, str) else audiences
-        if not isinstance(named, list) or policy.audience not in named:
-            raise BadToken(
-                "wrong_audience", f"the token is not for this server: its `aud` must contain {policy.audience!r}"
-            )
-        now = self._clock.now()
-        expires_at = _moment(claims, "exp")
-        if expires_at is None or now >= expires_at + LEEWAY:
-            raise BadToken("expired", "the token has expired; `probegate login` fetches a new one")
-        issued_at, not_before = _moment(claims, "iat"), _moment(claims, "nbf")
-        for moment in (issued_at, not_before):
-            if moment is not None and moment > now + LEEWAY:
-                raise BadToken("not_yet_valid", "the token is from the future: compare the clocks of issuer and server")
-        if issued_at is not None and now - issued_at > MAX_AGE:
-            raise BadToken("too_old", f"the token was issued more than {MAX_AGE} ago")
-        subject = claims.get("sub")
-        if (
-            not isinstance(subject, str)
-            or not 0 < len(subject) <= MAX_SUBJECT
-            or not subject.isprintable()
-            or "|" in subject
-        ):
-            raise BadToken("bad_subject", "the token names no usable subject")
-        name = claims.get(policy.name_claim)
-        return VerifiedToken(
-            issuer=policy.issuer,
-            subject=subject,
-            client=str(claims.get("client_id", claims.get("azp", ""))),
-            display_name=name[:MAX_SUBJECT] if isinstance(name, str) and name.isprintable() and name else subject,
-            authenticated_at=_moment(claims, "auth_time"),
-            expires_at=expires_at,
-            scopes=frozenset(str(claims.get("scope", "")).split()),
-            groups=_groups(claims),
-        )
+        policy, claims = await signed_claims(token, self._issuers, self._clock.now())
+        return read_token(claims, policy, self._clock.now())
 
 
-def _groups(claims: Mapping[str, Any]) -> frozenset[str]:
-    """The claim `groups`, as most issuers spell it; what is no list of names is none at all."""
-    named = claims.get("groups")
-    if not isinstance(named, list) or len(named) > MAX_GROUPS:
-        return frozenset()
-    return frozenset(name for name in named if isinstance(name, str) and 0 < len(name) <= MAX_SUBJECT)
+def read_token(claims: Mapping[str, Any], policy: IssuerPolicy, now: datetime) -> VerifiedToken:
+    """Claims whose signature, issuer, audience and times are checked. Raises BadToken."""
+    subject = subject_of(claims)
+    client = str(claims.get("client_id", claims.get("azp", "")))
+    scopes = frozenset(str(claims.get("scope", "")).split())
+    return VerifiedToken(
+        issuer=policy.issuer,
+        subject=subject,
+        client=client,
+        display_name=text_of(claims, policy.name_claim, subject),
+        authenticated_at=moment_of(claims, "auth_time"),
+        expires_at=moment_of(claims, "exp") or now,
+        scopes=scopes,
+        groups=groups_of(claims, policy.groups_claim, MAX_GROUPS),
+        context_class=text_of(claims, "acr"),
+        of_program=_of_program(claims, subject, client),
+        limits=_limits(scopes),
+    )
 
 
-def _checked_header(header: Mapping[str, Any], policy: IssuerPolicy) -> str | None:
-    if header.get("alg") not in policy.algorithms:
-        raise BadToken("wrong_algorithm", f"the token must be signed by {' or '.join(policy.algorithms)}")
-    kind = header.get("typ")
-    if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in policy.types:
-        raise BadToken(
-            "wrong_type", f"the token's `typ` must be {' or '.join(policy.types)}: an access token, not an ID token"
-        )
-    if "crit" in header:
-        raise BadToken("critical_header", "the token demands an extension that this server does not know")
-    key_id = header.get("kid")
-    if key_id is not None and (not isinstance(key_id, str) or not 0 < len(key_id) <= MAX_SUBJECT):
-        raise BadToken("bad_key_id", "the token's key id is malformed")
-    return key_id
+def _of_program(claims: Mapping[str, Any], subject: str, client: str) -> bool:
+    """RFC 9068, section 2.2: a token that no person stands behind names the client as its subject.
+
+    Two large issuers say it in words of their own beside it; believing those only ever takes rights away.
+    """
+    return (bool(client) and subject in {client, f"{client}@clients"}) or (
+        claims.get("gty") == "client-credentials" or claims.get("idtyp") == "app"
+    )
 
 
-def _segment(text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error, RecursionError) as error:
-        raise BadToken("not_a_jwt", "the token is not a signed JWT; `probegate login` fetches one") from error
-    if not isinstance(document, dict):
-        raise BadToken("not_a_jwt", "the token is not a signed JWT; `probegate login` fetches one")
-    return document
-
-
-def _moment(claims: Mapping[str, Any], name: str) -> datetime | None:
-    value = claims.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1 << 40:
-        raise BadToken("bad_claim", f"the token's `{name}` is not a time in seconds")
-    return datetime.fromtimestamp(int(value), UTC)
+def _limits(scopes: frozenset[str]) -> Limits | None:
+    narrowing = {scope.removeprefix(NARROWING) for scope in scopes if scope.startswith(NARROWING)}
+    return Limits(frozenset(narrowing)) if narrowing else None

@@ -43,6 +43,9 @@ class Permission(StrEnum):
     AUDIT_READ = "audit:read"
     TENANT_READ = "tenant:read"
     TENANT_CREATE = "tenant:create"
+    ACCOUNT_READ = "account:read"
+    ACCOUNT_WRITE = "account:write"
+    TOKEN_WRITE = "token:write"  # noqa: S105 - the name of a permission
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     1. the tenant and its policy version    absent             -> NotFound
     2. the snapshot of that version         not a member       -> NotFound, in the same words
     3. decide                               no                 -> Denied: the rule, what is missing, the smallest change
-    4. service accounts                     asking to review   -> Denied: a review is a person's
+    4. the credential                       a program, a token -> Denied: what takes a person; what the token is not for
     5. the log                              cannot be written  -> AuditUnavailable, so no grant
 
 Every answer is an entry in the log, yes and no, mutation and read alike: DESIGN.md's table has no exception, and who
@@ -39,7 +39,16 @@ from control_plane.policy.tables import TenantRow
 
 PLATFORM_TENANT: Final = TenantId(PLATFORM)
 MAX_SNAPSHOTS: Final = 4096  # tenants kept compiled; each is some tens of KiB
-IN_PERSON: Final = frozenset({Permission.TEMPLATE_REVIEW, Permission.TRACEPOINT_APPROVE})
+# What takes somebody who signed in themselves: neither a service account, nor a token that acts for a person.
+IN_PERSON: Final = frozenset(
+    {
+        Permission.TEMPLATE_REVIEW,
+        Permission.TRACEPOINT_APPROVE,
+        Permission.PROPOSAL_DECIDE,
+        Permission.ACCOUNT_WRITE,
+        Permission.TOKEN_WRITE,
+    }
+)
 MAX_GROUPS_LOGGED: Final = 50  # of one asker: what a tenant maps is fewer, and each decision is an entry
 _log = logging.getLogger(__name__)
 _MAX_LOGGED: Final = 100  # characters of a name that nobody vouched for
@@ -58,7 +67,7 @@ class PolicyService:
         decision = None
         async with self._database.transaction(resource.tenant) as session:
             snapshot = await self._snapshot(session, resource.tenant)
-            if snapshot is not None and snapshot.roles_of(principal.id, principal.groups):
+            if snapshot is not None and _is_known(snapshot, principal):
                 decision = self._decide(snapshot, principal, permission, resource.name)
                 await self._write(session, resource.tenant, principal, permission, resource, decision)
         if decision is None:
@@ -73,7 +82,7 @@ class PolicyService:
         """The same answer without asking for anything: `can-i`. Mints nothing. Raises NotFound like `require`."""
         async with self._database.transaction(tenant) as session:
             snapshot = await self._snapshot(session, tenant)
-        if snapshot is None or not snapshot.roles_of(principal.id, principal.groups):
+        if snapshot is None or not _is_known(snapshot, principal):
             raise no_such_tenant(tenant)
         return self._decide(snapshot, principal, permission, name)
 
@@ -116,11 +125,17 @@ class PolicyService:
     def _decide(self, snapshot: Snapshot, principal: Principal, permission: str, name: str) -> Decision:
         facts = Facts(self._clock.now(), pending=SUPPLIED.get(permission, frozenset()))
         decision = decide(snapshot, principal.id, permission, name, facts, principal.groups)
-        if decision.allowed and principal.kind is PrincipalKind.SERVICE and permission in IN_PERSON:
-            reason = "you are a service account; a review is a person's"
-            return Decision(
-                False, "service-accounts", reason, decision.roles, change="a person who may review approves it"
-            )
+        if not decision.allowed:
+            return decision
+        if permission in IN_PERSON and not principal.in_person:
+            who = "a service account" if principal.kind is PrincipalKind.SERVICE else "a token"
+            reason = f"you are {who}; {permission} takes a person who signed in themselves"
+            change = "a person who may signs in and does it"
+            return Decision(False, "in-person", reason, decision.roles, change=change)
+        if principal.limits is not None and permission not in principal.limits.permissions:
+            reason = f"your roles allow {permission}, your token is not for it"
+            change = f"use a token with {permission}, or sign in yourself"
+            return Decision(False, "token-scope", reason, decision.roles, change=change)
         return decision
 
     async def _snapshot(self, session: AsyncSession, tenant: TenantId) -> Snapshot | None:
@@ -164,6 +179,12 @@ class PolicyService:
             request_id=current_request_id.get(),
         )
         await self._audit.append(session, log, event)
+
+
+def _is_known(snapshot: Snapshot, principal: Principal) -> bool:
+    """A member, by a credential that is good in this tenant: for another one the tenant is not there."""
+    elsewhere = principal.limits is not None and principal.limits.tenant not in {"", snapshot.tenant}
+    return not elsewhere and bool(snapshot.roles_of(principal.id, principal.groups))
 
 
 def no_such_tenant(tenant: str) -> NotFound:

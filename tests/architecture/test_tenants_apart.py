@@ -36,7 +36,14 @@ SPEAK_TO_THE_ENGINE = {
     "control_plane/http/health.py": "asks only whether it answers",
 }
 # Tables of nobody's tenant: who somebody is comes before where they may look.
-WITHOUT_TENANT = {"issuer_users", "issuer_codes", "issuer_devices", "issuer_refresh_tokens", "sessions"}
+WITHOUT_TENANT = {
+    "issuer_users",
+    "issuer_codes",
+    "issuer_devices",
+    "issuer_refresh_tokens",
+    "logout_tokens",
+    "sessions",
+}
 
 
 def calling(name: str) -> set[str]:

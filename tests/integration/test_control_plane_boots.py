@@ -137,14 +137,16 @@ def test_a_stranger_and_a_forged_token_get_401(stack):
 
 
 def test_a_service_account_signs_in_by_secret_and_cannot_review(stack, people):
-    printed = stack.server_command("service-account", "create", "acme", "ci", "developer", "reviewer")
+    printed = stack.server_command(
+        "service-account", "create", "acme", "ci", "developer", "reviewer", "--owner", "alice"
+    )
     client_id, secret = printed.split()
     robot = Api(stack, login.by_secret(stack.url, "ci", "acme", client_id, secret).access_token)
 
     assert robot.call("GET", f"{stack.url}/v1/me").json()["kind"] == "service"
     refused = robot.call("POST", "/templates/money-sum/versions/1/approve", digest="sha256:" + "0" * 64)
     assert refused.status_code == 403
-    assert "a review is a person's" in refused.json()["detail"]
+    assert "takes a person who signed in themselves" in refused.json()["detail"]
 
 
 def test_a_wrong_password_gives_no_token(stack):

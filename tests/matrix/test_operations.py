@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import httpx
 import pytest
 
+from control_plane.accounts.service_accounts import ServiceAccounts
 from control_plane.foundation.identifiers import TenantId
 from control_plane.http.operations import PUBLIC, SIGNED_IN, Operations, read_operations, served_operations
-from control_plane.identity.issuer.embedded import EmbeddedIssuer
 from tests.builders.real_server import RealServer, real_server
 
 pytestmark = pytest.mark.peer  # its redis-server
@@ -81,13 +82,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world = World(server, http)
         for tenant in (TENANT, OTHER):
             server.create_tenant(tenant, f"founder-{tenant}")
-        clients = server.provision.get(EmbeddedIssuer).clients
+        accounts = server.provision.get(ServiceAccounts)
         for role in ROLES:
             tenant = PLATFORM if role == PLATFORM_ROLE else TENANT
             server.add_member(tenant, f"person-{role}", role)
             world.tokens[role] = server.token(f"person-{role}")
             if tenant == TENANT:
-                client, _ = server.run(clients.add_service_account(TenantId(TENANT), f"program-{role}"))
+                founder = f"{server.url}|founder-{TENANT}"
+                made = server.run(
+                    accounts.unsafe_create(TenantId(TENANT), f"program-{role}", founder, timedelta(days=1))
+                )
+                client = made.account.client_id
                 server.add_member(TENANT, client, role)
                 world.tokens[f"program {role}"] = server.service_token(client)
         server.add_member(OTHER, "stranger", *(role for role in TENANT_ROLES if role != "auditor"))
@@ -164,9 +169,8 @@ def test_every_operation_of_the_document_is_in_the_table(world: World):
 
 def test_whatever_is_replaced_or_taken_away_can_be_held_to_what_was_read(world: World):
     """If-Match on every PUT and DELETE, but for what only ever ends: there nobody's edit can be lost."""
-    endings = {
-        "/v1/tenants/{tenant}/" + rest for rest in ("locks/{lock}", "agents/{agent}", "tracepoints/{tracepoint}")
-    }
+    things = ("locks/{lock}", "agents/{agent}", "tracepoints/{tracepoint}", "trust-rules/{rule}")
+    endings = {"/v1/tenants/{tenant}/" + rest for rest in (*things, "tokens/{token}", "member-tokens/{token}")}
     paths = world.http.get("/openapi.json").json()["paths"]
 
     without = {

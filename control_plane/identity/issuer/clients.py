@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import secrets
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from authlib.oauth2.rfc6749 import ClientMixin
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.database import Database
-from control_plane.foundation.errors import Conflict, Invalid
 from control_plane.foundation.identifiers import TenantId
 from control_plane.identity.issuer.tables import ServiceAccountRow
+from control_plane.identity.token_verifier import NARROWING
 
 CLI: Final = "probegate-cli"
 CONSOLE: Final = "probegate-console"
@@ -24,8 +24,8 @@ SCOPES: Final = ("openid", "profile", "offline_access")
 AUTHORIZATION_CODE: Final = "authorization_code"
 REFRESH: Final = "refresh_token"
 CLIENT_CREDENTIALS: Final = "client_credentials"
+TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - its name
 DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
-_ACCOUNT_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]")
 # RFC 8252, section 7.3: any port of the loopback address, but an exact path; never the name `localhost`.
 _LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|\[::1\]):[0-9]{1,5}/callback")
 
@@ -47,7 +47,7 @@ class Client(ClientMixin):  # type: ignore[misc]  # Authlib has no types
         return None  # it must be named: nothing is sent to an address that was not asked for
 
     def get_allowed_scope(self, scope: str | None) -> str:
-        return " ".join(word for word in (scope or "").split() if word in SCOPES)
+        return " ".join(word for word in (scope or "").split() if word in SCOPES or word.startswith(NARROWING))
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
         return redirect_uri in self.redirect_uris or (self.loopback and bool(_LOOPBACK.fullmatch(redirect_uri)))
@@ -66,44 +66,50 @@ class Client(ClientMixin):  # type: ignore[misc]  # Authlib has no types
 
 
 class Clients:
-    def __init__(self, database: Database, clock: Clock, public_url: str) -> None:
+    """`people`: whether the command line and the console are clients here, too."""
+
+    def __init__(self, database: Database, clock: Clock, public_url: str, *, people: bool = True) -> None:
         self._database = database
         self._clock = clock
-        self._fixed: dict[str, Client] = {
-            CLI: Client(CLI, (AUTHORIZATION_CODE, DEVICE_CODE, REFRESH), loopback=True),
-            CONSOLE: Client(CONSOLE, (AUTHORIZATION_CODE,), redirect_uris=(f"{public_url}/console/callback",)),
-        }
+        self._fixed: dict[str, Client] = {}
+        if people:
+            self._fixed = {
+                CLI: Client(CLI, (AUTHORIZATION_CODE, DEVICE_CODE, REFRESH), loopback=True),
+                CONSOLE: Client(CONSOLE, (AUTHORIZATION_CODE,), redirect_uris=(f"{public_url}/console/callback",)),
+            }
 
     async def find(self, client_id: str) -> Client | None:
         if client_id in self._fixed:
             return self._fixed[client_id]
-        tenant = TenantId(client_id.partition(".")[0])
-        wanted = (ServiceAccountRow.tenant == tenant, ServiceAccountRow.client_id == client_id)
-        async with self._database.transaction(tenant) as session:
-            row = await session.scalar(select(ServiceAccountRow).where(*wanted))
-        if row is None or row.disabled:
-            return None
-        return Client(row.client_id, (CLIENT_CREDENTIALS,), secret_hash=row.secret_hash)
+        async with self._database.transaction(tenant_of(client_id)) as session:
+            row = await self._alive(session, client_id)
+        return None if row is None else Client(row.client_id, (CLIENT_CREDENTIALS,), secret_hash=row.secret_hash)
 
-    async def add_service_account(self, tenant: TenantId, name: str) -> tuple[str, str]:
-        """(client id, secret); the secret is shown once and not kept. Raises Invalid, Conflict."""
-        if not _ACCOUNT_NAME.fullmatch(name):
-            raise Invalid(f"service account {name!r}: expected lower-case letters, digits and dashes")
-        client_id = f"{tenant}.{name}"  # no user's name can clash: a user is no client
-        secret = secrets.token_urlsafe(32)
-        row: dict[str, Any] = {
-            "tenant": tenant,
-            "name": name,
-            "client_id": client_id,
-            "secret_hash": hash_secret(secret),
-            "disabled": False,
-            "created_at": self._clock.now(),
-        }
-        async with self._database.transaction(tenant) as session:
-            if await session.get(ServiceAccountRow, (tenant, name)) is not None:
-                raise Conflict(f"tenant {tenant} has a service account {name!r} already", code="name_taken")
-            session.add(ServiceAccountRow(**row))
-        return client_id, secret
+    async def works(self, client_id: str) -> bool:
+        """Whether the service account is there, not disabled, and before its end: asked whenever a token of it is shown."""
+        async with self._database.transaction(tenant_of(client_id)) as session:
+            return await self._alive(session, client_id) is not None
+
+    async def used(self, client_id: str) -> None:
+        """It was given a token just now."""
+        async with self._database.transaction(tenant_of(client_id)) as session:
+            row = await self._alive(session, client_id)
+            if row is not None:
+                row.last_used_at = self._clock.now()
+
+    async def _alive(self, session: AsyncSession, client_id: str) -> ServiceAccountRow | None:
+        table = ServiceAccountRow
+        row = await session.scalar(
+            select(table).where(table.tenant == tenant_of(client_id), table.client_id == client_id)
+        )
+        if row is None or row.disabled or row.expires_at is None or row.expires_at <= self._clock.now():
+            return None
+        return row
+
+
+def tenant_of(client_id: str) -> TenantId:
+    """A service account's id is "<tenant>.<name>"."""
+    return TenantId(client_id.partition(".")[0])
 
 
 def hash_secret(secret: str) -> str:

@@ -24,16 +24,28 @@ MAX_WRONG_CODES: Final = 10  # device codes that one person may guess in this pr
 
 
 class EmbeddedIssuer:
-    """`url` is both the issuer's name and where it is reached; `keys` is the state directory's folder of keys."""
+    """`url` is both the issuer's name and where it is reached; `keys` is the state directory's folder of keys.
+
+    Without `people` it gives tokens to tenants' service accounts only, and knows neither passwords nor login pages: so
+    it is in the production profile, beside the issuers where people sign in.
+    """
 
     def __init__(
-        self, url: str, keys: Path, database: Database, clock: Clock, hasher: PasswordHasher | None = None
+        self,
+        url: str,
+        keys: Path,
+        database: Database,
+        clock: Clock,
+        hasher: PasswordHasher | None = None,
+        *,
+        people: bool = True,
     ) -> None:
         self.url: Final = url
+        self.people: Final = people
         self.https: Final = url.startswith("https://")
         self.form_cookie: Final = "__Host-probegate-form" if self.https else "probegate-form"
         self.users = Users(database, clock, hasher)
-        self.clients = Clients(database, clock, url)
+        self.clients = Clients(database, clock, url, people=people)
         self.store = Store(database, clock)
         self.tokens = TokenMaker(url, load_or_make_key(keys / KEY_FILE), clock)
         self.server = IssuerServer(self.clients, self.store, self.tokens)

@@ -14,19 +14,29 @@ from authlib.oauth2 import OAuth2Error
 from fastapi import APIRouter, Depends, Request
 from jinja2 import Environment, PackageLoader, select_autoescape
 from starlette.datastructures import FormData
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from control_plane.foundation.errors import TooMany
 from control_plane.foundation.openness import public
 from control_plane.foundation.provision import provided
-from control_plane.identity.issuer.clients import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, DEVICE_CODE, REFRESH, SCOPES
+from control_plane.identity.issuer.clients import (
+    AUTHORIZATION_CODE,
+    CLIENT_CREDENTIALS,
+    DEVICE_CODE,
+    REFRESH,
+    SCOPES,
+    TOKEN_EXCHANGE,
+)
 from control_plane.identity.issuer.embedded import EmbeddedIssuer
+from control_plane.identity.issuer.exchange import Exchange, ExchangeRefused
 from control_plane.identity.issuer.server import FormRequest, read_request
 from control_plane.identity.issuer.store import Answer, normal_user_code
 from control_plane.identity.issuer.tokens import ALGORITHM
 
-router = APIRouter(tags=["embedded issuer"])
+router = APIRouter(tags=["embedded issuer"])  # for people
+programs = APIRouter(tags=["embedded issuer"])  # there in every profile
 Issuer = Annotated[EmbeddedIssuer, Depends(provided(EmbeddedIssuer))]
+_NO_STORE: Final = {"cache-control": "no-store"}  # RFC 6749, section 5.1
 _LOGIN: Final = "this is where somebody becomes known"
 _PUBLISHED: Final = "OpenID Connect Discovery: who verifies tokens must be able to read it"
 # RFC 6749, sections 4 and 5.2: forms in, JSON out, errors in their own shape.
@@ -62,28 +72,33 @@ _pages: Final = Environment(
 )
 
 
-@router.get("/.well-known/openid-configuration")
+@programs.get("/.well-known/openid-configuration")
 @public(_PUBLISHED)
 async def discovery(issuer: Issuer) -> dict[str, Any]:
     base = issuer.url
-    return {
+    found: dict[str, Any] = {
         "issuer": base,
-        "authorization_endpoint": f"{base}/oauth/authorize",
         "token_endpoint": f"{base}/oauth/token",
-        "device_authorization_endpoint": f"{base}/oauth/device_authorization",
         "jwks_uri": f"{base}/oauth/jwks",
         "scopes_supported": list(SCOPES),
-        "response_types_supported": ["code"],
-        "grant_types_supported": [AUTHORIZATION_CODE, REFRESH, CLIENT_CREDENTIALS, DEVICE_CODE],
+        "response_types_supported": ["code"] if issuer.people else [],
+        "grant_types_supported": [CLIENT_CREDENTIALS, TOKEN_EXCHANGE],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [ALGORITHM],
         "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
-        "code_challenge_methods_supported": ["S256"],
-        "authorization_response_iss_parameter_supported": True,
     }
+    if issuer.people:
+        found["grant_types_supported"] += [AUTHORIZATION_CODE, REFRESH, DEVICE_CODE]
+        found |= {
+            "authorization_endpoint": f"{base}/oauth/authorize",
+            "device_authorization_endpoint": f"{base}/oauth/device_authorization",
+            "code_challenge_methods_supported": ["S256"],
+            "authorization_response_iss_parameter_supported": True,
+        }
+    return found
 
 
-@router.get("/oauth/jwks")
+@programs.get("/oauth/jwks")
 @public(_PUBLISHED)
 async def jwks(issuer: Issuer) -> dict[str, Any]:
     return issuer.tokens.public_jwks()
@@ -138,10 +153,18 @@ async def authorize(request: Request, issuer: Issuer) -> Response:
     return answer
 
 
-@router.post("/oauth/token", responses=_OAUTH, openapi_extra=_FORM_BODY)
+@programs.post("/oauth/token", responses=_OAUTH, openapi_extra=_FORM_BODY)
 @public(_LOGIN)
-async def token(request: Request, issuer: Issuer) -> Response:
-    answer: Response = await issuer.server.run("create_token_response", await read_request(request, issuer.url))
+async def token(
+    request: Request, issuer: Issuer, exchange: Annotated[Exchange, Depends(provided(Exchange))]
+) -> Response:
+    asked = await read_request(request, issuer.url)
+    if asked.payload.data.get("grant_type") == TOKEN_EXCHANGE:
+        try:
+            return JSONResponse(await exchange.exchange(asked.payload.data), headers=_NO_STORE)
+        except ExchangeRefused as refused:
+            return JSONResponse({"error": refused.error, "error_description": str(refused)}, 400, _NO_STORE)
+    answer: Response = await issuer.server.run("create_token_response", asked)
     return answer
 
 

@@ -23,6 +23,7 @@ from control_plane.identity.issuer.clients import SCOPES, Client, Clients
 from control_plane.identity.issuer.store import Refresh, Store
 from control_plane.identity.issuer.tokens import ACCESS_LIFE, TokenMaker
 from control_plane.identity.issuer.users import User
+from control_plane.identity.token_verifier import NARROWING
 
 _NO_STORE: Final = {"cache-control": "no-store"}  # RFC 6749, section 5.1
 
@@ -42,8 +43,16 @@ class IssuerServer(AuthorizationServer):  # type: ignore[misc]  # Authlib has no
     def query_client(self, client_id: str) -> Client | None:
         return anyio.from_thread.run(self.clients.find, str(client_id))
 
+    def validate_requested_scope(self, scope: str | None) -> None:
+        """Anybody may ask for a token that may do less; which permissions there are is not known here."""
+        super().validate_requested_scope(
+            " ".join(word for word in (scope or "").split() if not word.startswith(NARROWING))
+        )
+
     def save_token(self, token: Mapping[str, Any], request: Any) -> None:
         """Access tokens are not kept; a refresh token is, in the family of the one it replaces."""
+        if request.user is None:
+            anyio.from_thread.run(self.clients.used, request.client.client_id)
         if "refresh_token" not in token:
             return
         family: Refresh = request.refresh_token or self.store.new_family(

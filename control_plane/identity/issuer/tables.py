@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import String
+from sqlalchemy import JSON, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.foundation.database import Base, UtcDateTime
@@ -26,7 +26,10 @@ class UserRow(Base):
 
 
 class ServiceAccountRow(Base):
-    """A program that signs in by secret. `client_id` is "<tenant>.<name>": it is the token's `sub` and `client_id`."""
+    """A program of a tenant. `client_id` is "<tenant>.<name>": it is the token's `sub` and `client_id`.
+
+    `owner` is the person who answers for it, as "<issuer>|<sub>". Without an end it is at its end.
+    """
 
     __tablename__ = "issuer_service_accounts"
 
@@ -36,6 +39,26 @@ class ServiceAccountRow(Base):
     secret_hash: Mapped[str] = mapped_column(String(64))
     disabled: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(700), server_default="")
+    owner: Mapped[str] = mapped_column(String(700), server_default="")
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revision: Mapped[int] = mapped_column(server_default="1")
+
+
+class TrustRuleRow(Base):
+    """Whose tokens of another issuer become tokens of a service account: all of it must be equal. Never changed, only removed."""
+
+    __tablename__ = "issuer_trust_rules"
+
+    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    account: Mapped[str] = mapped_column(String(63))
+    issuer: Mapped[str] = mapped_column(String(400))
+    audience: Mapped[str] = mapped_column(String(255))
+    claims: Mapped[dict[str, str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(700))
 
 
 class CodeRow(Base):

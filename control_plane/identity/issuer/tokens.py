@@ -31,8 +31,8 @@ class TokenMaker:
         self._key = key
         self._clock = clock
 
-    def access_token(self, client_id: str, user: User | None, scope: str) -> str:
-        """Without a user the client itself is the subject: a service account."""
+    def access_token(self, client_id: str, user: User | None, scope: str, actor: dict[str, str] | None = None) -> str:
+        """Without a user the client itself is the subject: a service account; `actor` is the workload that became it."""
         now = int(self._clock.now().timestamp())
         claims: dict[str, Any] = {
             "iss": self.issuer,
@@ -44,6 +44,8 @@ class TokenMaker:
             "jti": secrets.token_urlsafe(16),
             "scope": scope,
         }
+        if actor:
+            claims["act"] = actor  # RFC 8693, section 4.1
         if user:
             claims |= {"name": user.display_name, "auth_time": int(user.authenticated_at.timestamp())}
         return self._sign(claims, "at+jwt")

@@ -25,7 +25,9 @@ def test_processes_that_find_the_token_expired_together_refresh_it_once(tmp_path
 
     class Issuer(BaseHTTPRequestHandler):
         def do_GET(self):
-            self.answer({"issuer": url, "authorization_endpoint": url, "token_endpoint": f"{url}/token"})
+            known = {"name": "x", "issuer": url, "client_id": "probegate-cli", "scopes": [], "resource": ""}
+            found = {"issuer": url, "authorization_endpoint": url, "token_endpoint": f"{url}/token"}
+            self.answer({"items": [known]} if self.path == "/v1/sign-in" else found)
 
         def do_POST(self):
             used.append(self.rfile.read(int(self.headers["content-length"])).decode())

@@ -29,6 +29,10 @@ PUBLIC = {
     "/console/assets/{name}",
     "/console/sign-in",
     "/console/callback",
+    "/console/callback/{name}",
+    "/console/signed-out",
+    "/console/back-channel-logout/{name}",
+    "/v1/sign-in",
 }
 AUTHENTICATED = {"/v1/me", "/v1/tenants/{tenant}/policy/can-i", "/console", "/console/sign-out"}
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from joserfc.jwk import KeySet
+from sqlalchemy import select
 from starlette.requests import Request
 
-import control_plane.identity.tables  # noqa: F401 - its table must exist
 from control_plane.foundation.audit_trail import AuditAction
+from control_plane.foundation.database import NO_TENANT
 from control_plane.foundation.errors import AuditUnavailable, Unauthenticated
 from control_plane.identity.model import PrincipalKind
 from control_plane.identity.service import REFUSALS_PER_MINUTE, Identity
-from control_plane.identity.sessions import SESSION_LIFE, Sessions
-from control_plane.identity.token_verifier import IssuerPolicy, TokenVerifier
+from control_plane.identity.sessions import SESSION_LIFE, Sessions, SignedIn
+from control_plane.identity.tables import SessionRow
+from control_plane.identity.token_verifier import IssuerPolicy, TokenVerifier, VerifiedToken
 from tests.builders import issuer
 from tests.builders.audit_trail import BreakableTrail, actions, entries
 
@@ -112,9 +116,19 @@ async def test_without_credentials_it_says_how_to_get_some(identity):
         await identity.authenticate(request())
 
 
-async def open_session(identity, clock):
-    token = bearer(clock).headers["authorization"].split()[1]
-    return await identity.open_session(token)
+async def open_session(identity, clock, replacing="", **changes):
+    person = VerifiedToken(
+        issuer=issuer.ISSUER,
+        subject="alice",
+        client="console",
+        display_name="Alice",
+        authenticated_at=clock.now(),
+        expires_at=clock.now(),
+        scopes=frozenset(),
+        groups=frozenset({"payments"}),
+        context_class="mfa",
+    )
+    return await identity.open_session(SignedIn(replace(person, **changes), "sid-1"), replacing)
 
 
 async def test_a_session_reads_by_its_cookie_alone(identity, clock, sessions):
@@ -153,3 +167,34 @@ async def test_a_closed_session_is_gone(identity, clock, sessions):
 
     with pytest.raises(Unauthenticated):
         await identity.authenticate(signed_in)
+
+
+async def test_a_session_says_how_and_with_which_groups_its_person_signed_in(identity, clock, sessions):
+    cookie = f"{sessions.cookie}={await open_session(identity, clock)}"
+    principal = await identity.authenticate(request(cookie=cookie))
+
+    assert (principal.groups, principal.context_class) == ({"payments"}, "mfa")
+    assert principal.authenticated_at == clock.now()
+
+
+async def test_a_sign_in_ends_the_session_that_the_browser_came_with(identity, clock, sessions):
+    """Session fixation: a cookie that somebody else may know is not the one that becomes signed in."""
+    before = await open_session(identity, clock)
+    after = await open_session(identity, clock, replacing=before)
+
+    assert after != before
+    assert await sessions.find(request(cookie=f"{sessions.cookie}={before}")) is None
+
+
+async def test_no_log_no_session(identity, clock, trail, sessions, database):
+    trail.broken = {AuditAction.IDENTITY_ACCEPT}
+
+    with pytest.raises(AuditUnavailable):
+        await open_session(identity, clock)
+    async with database.transaction(NO_TENANT) as session:
+        assert (await session.scalars(select(SessionRow))).all() == []
+
+
+@pytest.mark.parametrize("claims", [{"sub": "x@clients", "azp": "x"}, {"gty": "client-credentials"}, {"idtyp": "app"}])
+async def test_a_program_is_known_by_what_large_issuers_call_it(identity, clock, claims):
+    assert (await identity.authenticate(bearer(clock, **claims))).kind is PrincipalKind.SERVICE
