@@ -37,6 +37,25 @@ SEATS: Final = GUARDED_ROLES | {"responder", "platform-admin"}  # roles that one
 _Key = tuple[str, str, str, Effect, Condition | None]
 
 
+@dataclass(frozen=True, order=True)
+class Way:
+    """How something can be had: the condition of an allow, "" for none, and those of the denies that take from it."""
+
+    when: str = ""
+    unless: frozenset[str] = frozenset()
+
+    def covers(self, other: Way) -> bool:
+        """Whether whoever has this has the other too."""
+        return self.when in {"", other.when} and self.unless <= other.unless
+
+    def words(self) -> str:
+        unless = " unless " + " or ".join(sorted(self.unless)) if self.unless else ""
+        return f"{self.when}{unless}".strip()
+
+
+ALWAYS: Final = Way()
+
+
 @dataclass(frozen=True)
 class Change:
     """`who` gains or loses `action` on `name`; `when` is the condition that goes with it, "" for always."""
@@ -47,6 +66,7 @@ class Change:
     gains: bool
     when: str = ""
     roles: tuple[str, ...] = field(default=(), compare=False)  # that `who` stands for, or holds
+    way: Way = field(default=ALWAYS, compare=False)  # what is gained or lost, whole
 
     def words(self) -> str:
         on = "" if self.name == ANY else f" on {self.name}"
@@ -105,8 +125,8 @@ def told(changes: Sequence[Change]) -> tuple[str, ...]:
 
 def ways(
     snapshot: Snapshot, who: str, permission: Permission, name: str, groups: frozenset[str] = frozenset()
-) -> frozenset[str]:
-    """The conditions under which it can be had: "" is always, none is never."""
+) -> frozenset[Way]:
+    """The ways in which it can be had; none is never."""
     if who.startswith("role:"):
         return ways_by(snapshot, (who.removeprefix("role:"),), "", permission, name)
     return ways_by(snapshot, snapshot.roles_of(who, groups), who, permission, name)
@@ -114,7 +134,7 @@ def ways(
 
 def ways_by(
     snapshot: Snapshot, roles: tuple[str, ...], subject: str, permission: Permission, name: str
-) -> frozenset[str]:
+) -> frozenset[Way]:
     """The same for whoever holds these roles together; `subject` "" has no rules of its own."""
     if not roles:
         return frozenset()
@@ -131,8 +151,7 @@ def ways_by(
             allows.add(words)
     if "" in allows:
         allows = {""}
-    unless = " unless " + " or ".join(sorted(denies)) if denies else ""
-    return frozenset(f"{words}{unless}".strip() for words in allows)
+    return frozenset(Way(words, frozenset(denies)) for words in allows)
 
 
 def held_before(snapshot: Snapshot, asker: Asker, change: Change) -> bool:
@@ -140,7 +159,7 @@ def held_before(snapshot: Snapshot, asker: Asker, change: Change) -> bool:
     if change.action.startswith("role "):
         return bool(ways(snapshot, asker.subject, Permission.MEMBER_WRITE, ANY, asker.groups))
     own = ways(snapshot, asker.subject, Permission(change.action), change.name, asker.groups)
-    return "" in own or change.when in own
+    return any(way.covers(change.way) for way in own)
 
 
 def guarded(changes: Iterable[Change], before: Snapshot, after: Snapshot) -> tuple[str, ...]:
@@ -281,12 +300,18 @@ def _key(rule: Rule) -> _Key:
 
 
 def _moved(
-    who: str, permission: Permission, name: str, ago: frozenset[str], now: frozenset[str], roles: tuple[str, ...]
+    who: str, permission: Permission, name: str, ago: frozenset[Way], now: frozenset[Way], roles: tuple[str, ...]
 ) -> list[Change]:
-    return [
-        *(Change(who, permission.value, name, True, when, roles) for when in sorted(now - ago)),
-        *(Change(who, permission.value, name, False, when, roles) for when in sorted(ago - now)),
-    ]
+    """What is had now in no way that was there, and the other way round. A way that was narrowed is a loss of its rest."""
+    found = []
+    for gains, old, new, word in ((True, ago, now, "before only"), (False, now, ago, "now only")):
+        for way in sorted(new, key=Way.words):
+            if any(other.covers(way) for other in old):
+                continue
+            rest = " or ".join(sorted(other.words() for other in old if way.covers(other)))
+            words = "; ".join(part for part in (way.words(), f"{word} {rest}" if rest else "") if part)
+            found.append(Change(who, permission.value, name, gains, words, roles, way))
+    return found
 
 
 def _distinct(changes: Iterable[Change]) -> list[Change]:

@@ -13,6 +13,7 @@ from typing import Final
 from control_plane.policy.conditions import Facts
 from control_plane.policy.index import Snapshot
 from control_plane.policy.model import Permission
+from control_plane.policy.nearest import near
 from control_plane.policy.rules import Rule, Ruling
 from control_plane.policy.smallest import Fix, Standing, smallest_change
 
@@ -118,7 +119,7 @@ def _malformed(tenant: str, subject: str, permission: str, name: str) -> str:
     if not SUBJECT_PATTERN.fullmatch(subject):
         return 'the subject is malformed: expected "<issuer>|<sub>"'
     if permission not in _PERMISSIONS:
-        return "there is no such permission"
+        return f"there is no such permission{near(permission, _PERMISSIONS)}"
     if not NAME_PATTERN.fullmatch(name) or ".." in name:
         return "the resource's name is malformed: expected letters, digits and . _ @ : + -"
     return ""

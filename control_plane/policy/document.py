@@ -13,7 +13,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import time, timedelta
-from difflib import get_close_matches
 from typing import Any, Final
 
 import yaml
@@ -22,6 +21,7 @@ from control_plane.foundation.errors import Invalid
 from control_plane.policy.conditions import Condition, Fact, Hours
 from control_plane.policy.decide import NAME_PATTERN, SUBJECT_PATTERN
 from control_plane.policy.model import Permission
+from control_plane.policy.nearest import near
 from control_plane.policy.roles import RoleBook
 from control_plane.policy.rules import ANY, SUPPLIED, Effect, Rule
 from language import durations
@@ -166,7 +166,7 @@ def _risk(value: Any, where: str) -> RiskClass:
         return RiskClass(value)
     except ValueError as error:
         raise BadPolicy(
-            f"{where}: {Fact.RISK} {value!r}: expected one of {', '.join(RiskClass)}{_near(value, RiskClass)}"
+            f"{where}: {Fact.RISK} {value!r}: expected one of {', '.join(RiskClass)}{near(value, RiskClass)}"
         ) from error
 
 
@@ -225,7 +225,7 @@ def _role(role: Any, where: str, book: RoleBook) -> None:
     if role not in book.roles or book.roles[role].platform:
         tenants = [name for name, known in book.roles.items() if not known.platform]
         raise BadPolicy(
-            f"{where}: there is no role {role!r} in a tenant; roles are {', '.join(tenants)}{_near(role, tenants)}"
+            f"{where}: there is no role {role!r} in a tenant; roles are {', '.join(tenants)}{near(role, tenants)}"
         )
 
 
@@ -233,7 +233,7 @@ def _permission(word: str, where: str) -> Permission:
     try:
         return Permission(word)
     except ValueError as error:
-        raise BadPolicy(f"{where}: there is no permission {word!r}{_near(word, Permission)}") from error
+        raise BadPolicy(f"{where}: there is no permission {word!r}{near(word, Permission)}") from error
 
 
 def _mapping(entry: Any, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def _mapping(entry: Any, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
         raise BadPolicy(f"{where}: expected a mapping with some of {', '.join(keys)}")
     for key in entry:
         if key not in keys:
-            raise BadPolicy(f"{where}: unknown key {key!r}; expected {', '.join(keys)}{_near(key, keys)}")
+            raise BadPolicy(f"{where}: unknown key {key!r}; expected {', '.join(keys)}{near(key, keys)}")
     return entry
 
 
@@ -257,8 +257,3 @@ def _text(body: Mapping[str, Any], key: str, where: str) -> str:
     if not isinstance(value, str) or not value:
         raise BadPolicy(f"{where}: {key} is missing, or is no text")
     return value
-
-
-def _near(word: object, known: Any) -> str:
-    close = get_close_matches(str(word), [str(name) for name in known], 1)
-    return f"; did you mean {close[0]}?" if close else ""

@@ -81,7 +81,8 @@ def _is_the_roles_own(bare: Snapshot, change: Change) -> bool:
     """Whether policies/roles.yaml gives it anyway: lifting what a tenant's own deny took away grants nothing new."""
     if change.action.startswith("role "):
         return False
-    return change.when in ways_by(bare, change.roles, "", Permission(change.action), change.name)
+    own = ways_by(bare, change.roles, "", Permission(change.action), change.name)
+    return any(way.covers(change.way) for way in own)
 
 
 def _own_gains(before: Snapshot, after: Snapshot, asker: Asker) -> Iterable[str]:

@@ -19,12 +19,13 @@ from control_plane.foundation.database import Database
 from control_plane.foundation.errors import Invalid
 from control_plane.foundation.identifiers import TenantId
 from control_plane.policy.casbin_decider import Reference
-from control_plane.policy.comparing import ways, ways_by
+from control_plane.policy.comparing import ALWAYS, ways, ways_by
 from control_plane.policy.conditions import Facts
 from control_plane.policy.decide import SUSPENDED, Decision, decide
 from control_plane.policy.document import load_policy
 from control_plane.policy.index import Base, Snapshot
 from control_plane.policy.model import Grant, Permission
+from control_plane.policy.nearest import near
 from control_plane.policy.planning import with_policy
 from control_plane.policy.policy_kind import PolicyText
 from control_plane.policy.rules import ANY, SUPPLIED
@@ -120,12 +121,13 @@ class PolicyQuestions:
             if ruling.allowed and ruling.rule:
                 may[subject] = ruling.rule.row(snapshot.tenant)
             elif under:
-                may[subject] = "when " + " or ".join(sorted(under))
+                may[subject] = "when " + " or ".join(sorted(way.words() for way in under))
         for (issuer, group), roles in sorted(snapshot.groups.items()):
             under = ways_by(snapshot, roles, "", asked, name)
             if under:
                 by = f"as {' and '.join(roles)}"
-                may[f"group {group} of {issuer}"] = by if "" in under else f"{by}, when {' or '.join(sorted(under))}"
+                when = "" if ALWAYS in under else ", when " + " or ".join(sorted(way.words() for way in under))
+                may[f"group {group} of {issuer}"] = by + when
         return may
 
     async def simulate(self, grant: Grant, source: str) -> tuple[int, tuple[Flip, ...]]:
@@ -170,4 +172,4 @@ def _permission(word: str) -> Permission:
     try:
         return Permission(word)
     except ValueError as error:
-        raise Invalid(f"there is no permission {word[:64]!r}") from error
+        raise Invalid(f"there is no permission {word[:64]!r}{near(word, Permission)}") from error

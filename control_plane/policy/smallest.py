@@ -23,6 +23,7 @@ from language.risk import RiskClass
 MAX_TOGETHER: Final = 3  # changes tried at once: beyond that nobody asks for all of them
 MAX_TRIED: Final = 3_000  # combinations of one answer: some tens of milliseconds, on a no only
 MAX_RULES: Final = 40  # matching rules that are looked at one by one; more are told of as what they are, many
+_DENY_WEIGHT: Final = 20  # a role that takes rights away is the last that anybody wants for one more
 _OTHER: Final = "other"  # a word that stands for any that a rule does not name
 _RISKS: Final = tuple(RiskClass)
 
@@ -93,7 +94,8 @@ def smallest_change(
     rules = list(_rules(snapshot, subject, permission, name, reach))[:MAX_RULES]
     fixes = [*_of_rules(rules, standing.facts)]
     for role in givable:
-        weight = len(book.closure((role,)))
+        held = [book.roles[name] for name in book.closure((role,))]
+        weight = sum(len(one.allow) + _DENY_WEIGHT * len(one.deny) for one in held)
         words = f"an administrator of {snapshot.tenant} gives you {role}"
         fixes.append(Fix(FixKind.GIVE_ROLE, role, words, f"role {role}", weight=weight))
     for role in standing.roles:

@@ -55,8 +55,36 @@ def test_a_gain_on_one_name_is_not_hidden_by_a_loss_on_all():
     after = tenant(line("sums", "role:viewer", "template:submit", "allow", name="sums"))
     words = [change.words() for change in compare(before, after)]
 
-    assert "role:viewer gains template:submit on sums" in words
+    assert "role:viewer gains template:submit on sums (before only hours:09:00-17:00)" in words
     assert "role:viewer loses template:submit (hours:09:00-17:00)" in words
+
+
+def test_a_deny_with_a_condition_takes_and_grants_nothing():
+    after = tenant(line("freeze", "role:developer", "tracepoint:request", "deny", when="{environment: prod}"))
+    document = load_policy(
+        HEAD + line("freeze", "role:developer", "tracepoint:request", "deny", when="{environment: prod}"), BOOK
+    )
+    lost = [change.words() for change in compare(tenant(), after)]
+
+    assert lost[0] == "role:developer loses tracepoint:request (now only unless environment:prod)"
+    assert not any(change.gains for change in compare(tenant(), after))
+    assert planned(tenant(), document, "", Asker(ALICE), _noon()).not_held == ()
+
+
+def test_lifting_a_deny_with_a_condition_grants_nothing_that_the_roles_do_not():
+    before = tenant(line("freeze", "role:developer", "tracepoint:request", "deny", when="{environment: prod}"))
+    plan = planned(before, load_policy(HEAD.removesuffix("rules:\n"), BOOK), "", Asker(ALICE), _noon())
+
+    assert plan.changes[0].words() == "role:developer gains tracepoint:request (before only unless environment:prod)"
+    assert plan.not_held == ()
+
+
+def test_a_way_that_becomes_wider_is_a_gain_that_has_to_be_held():
+    before = tenant(line("office", "role:viewer", "tracepoint:request", "allow", when="{hours: '09:00-17:00'}"))
+    wider = load_policy(HEAD + line("always", "role:viewer", "tracepoint:request", "allow"), BOOK)
+    plan = planned(before, wider, "", Asker(ALICE), _noon())
+
+    assert "role:viewer gains tracepoint:request (before only hours:09:00-17:00)" in plan.not_held
 
 
 def test_a_deny_that_goes_gives_each_name_back_that_was_allowed_by_name():

@@ -117,6 +117,10 @@ def test_a_no_by_a_condition_names_it_and_the_smallest_change():
     assert "the rule office-hours allows template:submit but for hours" in decision.reason
 
 
+def test_a_permission_that_is_nearly_one_names_the_nearest():
+    assert decide(snapshot(alice=["viewer"]), ALICE, "template:raed", "*", NOW).reason.endswith("template:read?")
+
+
 def test_an_unknown_role_in_the_database_gives_nothing():
     assert not decide(snapshot(alice=["root"]), ALICE, "template:read", "*", NOW).allowed
 

@@ -125,6 +125,10 @@ def test_a_role_that_excludes_one_that_is_held_is_not_told():
     assert "tenant-admin" not in answer(roles=("auditor",), ask="member:write").change
 
 
+def test_a_role_that_takes_other_rights_away_is_not_the_smallest():
+    assert answer(roles=("developer",), ask="policy:read").change == "an administrator of acme gives you reviewer"
+
+
 def test_what_cannot_be_had_in_a_tenant_says_so():
     decision = answer(ask="tenant:create")
 
