@@ -35,7 +35,7 @@ def keep_small() -> None:
     if hasattr(libc, "mallopt"):  # glibc; another C library has habits of its own
         libc.mallopt(_M_ARENA_MAX, HEAPS)
         libc.mallopt(_M_MMAP_THRESHOLD, BIG_BLOCK)
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own allocator keeps what was freed as well
+    os.putenv("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own allocator keeps what was freed as well
     sys.meta_path.insert(0, _Without())
 
 
