@@ -10,7 +10,7 @@ purpose=${1:-run}
 say() { printf 'setup: %s\n' "$*" >&2; }
 
 packages=(python3-bpfcc redis-server)
-[ "$purpose" = test ] && packages+=(gcc g++ clang libc6-dev binutils postgresql chromium bpftrace bpftool golang-google-grpc-dev)
+[ "$purpose" = test ] && packages+=(gcc g++ clang lld libc6-dev binutils postgresql chromium bpftrace bpftool golang-google-grpc-dev)
 
 [ "$purpose" = test ] && ! command -v rustc >/dev/null && packages+=(rustc)
 

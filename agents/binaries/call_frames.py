@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from agents.binaries.dwarf_entries import Sections
-from agents.binaries.dwarf_expressions import DWARF_REGISTERS
 from agents.binaries.dwarf_forms import BadDwarf, sleb, uleb
+from agents.binaries.machine import X86_64, Machine
 from agents.binaries.model import InMemory
 
 MAX_ENTRIES: Final = 2_000_000  # frame descriptions looked at in one section
@@ -39,7 +39,9 @@ class _Row:
     offset: int
 
 
-def frame_address(sections: Sections, eh_address: int | None, function: int, address: int) -> InMemory | None:
+def frame_address(
+    sections: Sections, eh_address: int | None, function: int, address: int, machine: Machine = X86_64
+) -> InMemory | None:
     """The CFA just before the instruction at `address` of the function that starts at `function`."""
     described = _debug_frame(sections(".debug_frame"), function)
     if described is None and eh_address is not None:
@@ -51,9 +53,9 @@ def frame_address(sections: Sections, eh_address: int | None, function: int, add
     _run(common.initial, common, start, None)
     row = _Row(start.register, start.offset)
     _run(instructions, common, row, address - function)
-    if row.register is None or row.register >= len(DWARF_REGISTERS):
+    if row.register is None or row.register >= len(machine.registers):
         return None
-    return InMemory(DWARF_REGISTERS[row.register], row.offset)
+    return InMemory(machine.registers[row.register], row.offset)
 
 
 def _debug_frame(raw: bytes, function: int) -> tuple[Common, bytes] | None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum, auto
 from functools import cache
 from typing import Any, Final
 
 import capstone
 from capstone import x86_const as x86
 
+from agents.binaries import capstone_arm64
+from agents.binaries.instructions import Branch, Flow, Instruction, Memory, Move
+from agents.binaries.machine import ARM64, X86_64, Machine
 from agents.binaries.model import Register, TrapClass
 
 _BY_NAME: Final = {register.value: register for register in Register}
@@ -33,77 +34,19 @@ _RIP_RELATIVE: Final = re.compile(r"\[rip ([+-] (?:0x)?[0-9a-f]+)\]")
 _INDEXED: Final = re.compile(r"\[\w+\*[48] \+ (0x[0-9a-f]+)\]")
 
 
-class Flow(Enum):
-    """What an instruction does to control flow."""
-
-    NEXT = auto()
-    CONDITIONAL = auto()  # jcc, loop, jrcxz
-    JUMP = auto()
-    CALL = auto()
-    RETURN = auto()
-    STOP = auto()  # hlt, ud2, int3: nothing runs behind it
-
-
-@dataclass(frozen=True)
-class Memory:
-    """An operand `[base + displacement]`; `plain` is False when an index or a segment takes part."""
-
-    base: Register | None
-    displacement: int
-    plain: bool
-
-
-@dataclass(frozen=True)
-class Move:
-    """`mov` between a register and memory or a register: what a prologue does to arguments. Sizes in bytes."""
-
-    size: int
-    source: Register | Memory | None
-    target: Register | Memory | None
-    zero_extends: bool = False  # a 4 byte write clears the upper half of its register
-
-
-@dataclass(frozen=True)
-class Instruction:
-    address: int
-    size: int
-    text: str
-    flow: Flow
-    target: int | None  # of a direct jump or call
-    trap_class: TrapClass
-    writes: frozenset[Register]
-    writes_memory: bool  # other than by push or call
-    store: tuple[Memory, int] | None  # where it writes and how many bytes, when that is one plain operand
-    pushes: Register | None
-    move: Move | None
-    stack_adjustment: int | None  # `sub rsp, n` and `add rsp, n`: -n, n
-    clips_bool: bool  # `and dl, 1`: a bool stays what it is
-
-    @property
-    def end(self) -> int:
-        return self.address + self.size
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """One control transfer of a function's body, found by `sweep`."""
-
-    address: int
-    size: int
-    flow: Flow
-    target: int | None
-    text: str
-    trap_class: TrapClass
-
-
-def decode(code: bytes, address: int, count: int) -> Iterator[Instruction]:
+def decode(code: bytes, address: int, count: int, machine: Machine = X86_64) -> Iterator[Instruction]:
     """At most `count` instructions from the start of `code`; ends at the first one that does not decode."""
+    if machine is ARM64:
+        yield from capstone_arm64.decode(code, address, count)
+        return
     for each in _decoder(detail=True).disasm(code, address, count):
         yield _instruction(each, code[each.address - address : each.address - address + each.size])
 
 
-def sweep(code: bytes, address: int) -> tuple[tuple[Branch, ...], bool]:
+def sweep(code: bytes, address: int, machine: Machine = X86_64) -> tuple[tuple[Branch, ...], bool]:
     """Every control transfer by linear sweep, and whether all of `code` decoded (compilers keep data out of .text)."""
+    if machine is ARM64:
+        return capstone_arm64.sweep(code, address)
     found: list[Branch] = []
     at = address
     for start, size, mnemonic, operands in _decoder(detail=False).disasm_lite(code, address):
@@ -115,8 +58,10 @@ def sweep(code: bytes, address: int) -> tuple[tuple[Branch, ...], bool]:
     return tuple(found), at == address + len(code)
 
 
-def table_bases(code: bytes, address: int) -> tuple[int, ...]:
+def table_bases(code: bytes, address: int, machine: Machine = X86_64) -> tuple[int, ...]:
     """Addresses that the code takes (`lea reg, [rip + n]`) or indexes (`[reg*8 + n]`): where jump tables may be."""
+    if machine is ARM64:
+        return capstone_arm64.table_bases(code, address)
     found: dict[int, None] = {}
     for start, size, mnemonic, operands in _decoder(detail=False).disasm_lite(code, address):
         if mnemonic == "lea" and (named := _RIP_RELATIVE.search(operands)):

@@ -16,13 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from agents.binaries.capstone_decoder import Branch, Flow, Instruction, decode, sweep
+from agents.binaries.capstone_decoder import decode, sweep
+from agents.binaries.instructions import Branch, Flow, Instruction
+from agents.binaries.machine import X86_64, Machine
 from agents.binaries.model import Register, Site, TrapClass, Unresolved, UnresolvedReason
 
 MAX_STRAIGHT_LINE: Final = 32  # instructions looked at from the start; prologues have fewer than ten
 MAX_MORESTACK: Final = 64  # instructions of Go's stack growing block: a spill and a reload per argument register
 MAX_FUNCTION: Final = 16 << 20  # bytes of one function that are decoded; the largest known are some MB
-CALL_PUSHED: Final = 8  # bytes: the return address lies just below the CFA
 PUSHED: Final = 8  # bytes, by a push of a register
 
 SymbolName = Callable[[int], str | None]
@@ -32,7 +33,7 @@ SymbolName = Callable[[int], str | None]
 class Candidate:
     """An instruction of the entry's straight line, and what has changed when it is about to run.
 
-    `written`: registers other than the stack pointer, which has come down by `moved`: CFA = rsp + 8 + moved.
+    `written`: registers other than the stack pointer, which has come down by `moved`: CFA = rsp + 8 + moved on x86-64.
     `memory_written`: other memory than the function's own frame, which nobody else can see yet.
     """
 
@@ -53,6 +54,7 @@ class Body:
     complete: bool  # every byte decoded
     jumped_to: frozenset[int] = frozenset()  # from its other parts (hot and cold ones), and through jump tables
     tables_known: bool = True  # False: an indirect jump could not be followed
+    machine: Machine = X86_64
 
     def jumps_to(self, address: int) -> bool:
         return address in self.jumped_to or any(
@@ -72,9 +74,9 @@ class Body:
         )
 
 
-def body(code: bytes, low: int, high: int) -> Body:
-    branches, complete = sweep(code, low)
-    return Body(low, high, code, branches, complete)
+def body(code: bytes, low: int, high: int, machine: Machine = X86_64) -> Body:
+    branches, complete = sweep(code, low, machine)
+    return Body(low, high, code, branches, complete, machine=machine)
 
 
 def entry_candidates(function: Body, symbol_name: SymbolName) -> tuple[Candidate, ...]:
@@ -82,7 +84,8 @@ def entry_candidates(function: Body, symbol_name: SymbolName) -> tuple[Candidate
     found: list[Candidate] = []
     written: set[Register] = set()
     memory_written, moved = False, 0
-    for instruction in decode(function.code, function.low, MAX_STRAIGHT_LINE):
+    stack = function.machine.stack
+    for instruction in decode(function.code, function.low, MAX_STRAIGHT_LINE, function.machine):
         if _is_loop_head(function, instruction.address, symbol_name):
             break
         if moved or function.tables_known or instruction.address == function.low:
@@ -96,22 +99,26 @@ def entry_candidates(function: Body, symbol_name: SymbolName) -> tuple[Candidate
             moved += PUSHED
         elif instruction.stack_adjustment is not None:
             moved -= instruction.stack_adjustment
-        elif Register.RSP in instruction.writes:
+        elif stack in instruction.writes:
             break
-        written |= instruction.writes - {Register.RSP}
-        memory_written |= instruction.writes_memory and not _in_own_frame(instruction, moved)
+        written |= instruction.writes - {stack}
+        memory_written |= instruction.writes_memory and not _in_own_frame(instruction, moved, stack)
     usable = [
-        c for c in found if c.instruction.trap_class is not TrapClass.NOP5 and c.instruction.flow is not Flow.STOP
+        c
+        for c in found
+        if c.instruction.trap_class is not TrapClass.NOP5
+        and c.instruction.flow is not Flow.STOP
+        and c.instruction.probeable
     ]
     return tuple(sorted(usable, key=lambda c: c.instruction.trap_class is not TrapClass.EMULATED))
 
 
-def _in_own_frame(instruction: Instruction, moved: int) -> bool:
+def _in_own_frame(instruction: Instruction, moved: int, stack: Register) -> bool:
     """Below the return address: neither an argument on the stack nor anything that a pointer leads to."""
     if instruction.store is None:
         return False
     memory, size = instruction.store
-    return memory.plain and memory.base is Register.RSP and memory.displacement + size <= moved
+    return memory.plain and memory.base is stack and memory.displacement + size <= moved
 
 
 def return_sites(function: Body, site: Callable[[int, TrapClass, str], Site]) -> tuple[Site, ...]:
@@ -125,8 +132,8 @@ def return_sites(function: Body, site: Callable[[int, TrapClass, str], Site]) ->
     return tuple(site(branch.address, branch.trap_class, branch.text) for branch in function.returns())
 
 
-def instruction_at(code: bytes, address: int) -> Instruction | None:
-    return next(iter(decode(code, address, 1)), None)
+def instruction_at(code: bytes, address: int, machine: Machine = X86_64) -> Instruction | None:
+    return next(iter(decode(code, address, 1, machine)), None)
 
 
 def _is_loop_head(function: Body, address: int, symbol_name: SymbolName) -> bool:
@@ -150,7 +157,7 @@ def _grows_the_stack(function: Body, instruction: Instruction, symbol_name: Symb
     if instruction.flow is not Flow.CONDITIONAL or target is None or not function.low <= target < function.high:
         return False
     called = False
-    for each in decode(function.code[target - function.low :], target, MAX_MORESTACK):
+    for each in decode(function.code[target - function.low :], target, MAX_MORESTACK, function.machine):
         if each.flow is Flow.CALL:
             if called or not _is_morestack(each.target, symbol_name):
                 return False

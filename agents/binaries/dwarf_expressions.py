@@ -13,17 +13,10 @@ from typing import Final
 
 from agents.absence import Absent, Reason
 from agents.binaries.dwarf_forms import sleb, uleb
-from agents.binaries.model import Constant, InMemory, InRegister, Place, Register, Static
+from agents.binaries.machine import X86_64, Machine
+from agents.binaries.model import Constant, InMemory, InRegister, Place, Static
 
 MAX_OPERATIONS: Final = 64  # of one expression; compilers need fewer than ten
-
-# x86-64 psABI, figure 3.36: DWARF register numbers
-DWARF_REGISTERS: Final = (
-    Register.RAX, Register.RDX, Register.RCX, Register.RBX, Register.RSI, Register.RDI, Register.RBP, Register.RSP,
-    Register.R8, Register.R9, Register.R10, Register.R11, Register.R12, Register.R13, Register.R14, Register.R15,
-)  # fmt: skip
-FIRST_VECTOR: Final = 17
-LAST_VECTOR: Final = 32
 
 OP_ADDR, OP_DEREF, OP_CONST1U, OP_CONSTS, OP_PLUS_UCONST = 0x03, 0x06, 0x08, 0x11, 0x23
 OP_PLUS, OP_MINUS = 0x22, 0x1C
@@ -37,6 +30,7 @@ class FrameContext:
 
     cfa: InMemory | None
     frame_base: InMemory | None
+    machine: Machine = X86_64
 
 
 PieceList = tuple[tuple[int | None, Place], ...]  # (size, place); size None: the whole value
@@ -88,17 +82,17 @@ def _step(raw: bytes, at: int, current: Place | None, frame: FrameContext) -> tu
 
 def _first(raw: bytes, op: int, at: int, frame: FrameContext) -> tuple[Place, int]:
     if OP_REG0 <= op < OP_BREG0:
-        return _register(op - OP_REG0), at
+        return _register(op - OP_REG0, frame.machine), at
     if OP_BREG0 <= op < OP_REGX:
         offset, at = sleb(raw, at)
-        return _relative(op - OP_BREG0, offset), at
+        return _relative(op - OP_BREG0, offset, frame.machine), at
     if op == OP_REGX:
         number, at = uleb(raw, at)
-        return _register(number), at
+        return _register(number, frame.machine), at
     if op == OP_BREGX:
         number, at = uleb(raw, at)
         offset, at = sleb(raw, at)
-        return _relative(number, offset), at
+        return _relative(number, offset, frame.machine), at
     if op == OP_FBREG:
         offset, at = sleb(raw, at)
         base = frame.frame_base
@@ -131,17 +125,18 @@ def _constant(raw: bytes, op: int, at: int) -> tuple[Place, int]:
     return Constant(value), at
 
 
-def _register(number: int) -> Place:
-    if number < len(DWARF_REGISTERS):
-        return InRegister(DWARF_REGISTERS[number])
-    if FIRST_VECTOR <= number <= LAST_VECTOR:
-        return Absent(Reason.IN_VECTOR_REGISTER, f"in xmm{number - FIRST_VECTOR}, which a uprobe cannot read")
+def _register(number: int, machine: Machine) -> Place:
+    if number < len(machine.registers):
+        return InRegister(machine.registers[number])
+    first, last = machine.vectors
+    if first <= number <= last:
+        return Absent(Reason.IN_VECTOR_REGISTER, f"in {machine.vector}{number - first}, which a uprobe cannot read")
     return _unsupported(f"register {number}")
 
 
-def _relative(number: int, offset: int) -> Place:
-    if number < len(DWARF_REGISTERS):
-        return InMemory(DWARF_REGISTERS[number], offset)
+def _relative(number: int, offset: int, machine: Machine) -> Place:
+    if number < len(machine.registers):
+        return InMemory(machine.registers[number], offset)
     return _unsupported(f"memory at register {number}")
 
 

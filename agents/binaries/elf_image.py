@@ -24,6 +24,7 @@ from elftools.common.exceptions import ELFError
 from elftools.construct.lib.container import Container
 from elftools.elf.elffile import ELFFile
 
+from agents.binaries.machine import X86_64, Machine
 from agents.binaries.model import BinaryIdentity, Unresolved, UnresolvedReason
 
 MAX_FILE: Final = 8 << 30  # larger than any program that people run; bounds what the sha256 of an anonymous file costs
@@ -34,7 +35,6 @@ CHUNK: Final = 1 << 20
 
 ELFCOMPRESS_ZLIB: Final = 1  # gABI, "Section Compression"
 ELFCOMPRESS_ZSTD: Final = 2
-R_X86_64_RELATIVE: Final = 8  # x86-64 psABI, table 4.9
 STT_FUNC: Final = 2
 
 _SYMBOL = np.dtype(
@@ -67,10 +67,11 @@ class Segment:
 
 
 class ElfImage:
-    """One open ELF file of x86-64. Use `opened`, which closes it."""
+    """One open ELF file of 64 bits. Use `opened`, which closes it."""
 
-    def __init__(self, path: str, file: io.FileIO, elf: Any, status: os.stat_result) -> None:
+    def __init__(self, path: str, file: io.FileIO, elf: Any, status: os.stat_result, machine: Machine) -> None:
         self.path = path
+        self.machine = machine
         self.status = status
         self._file = file
         self._sections: dict[str, Container] = {}
@@ -167,7 +168,7 @@ class ElfImage:
     def _relocations(self) -> dict[int, int]:
         raw = self.section(".rela.dyn") if self.position_independent else b""
         table = np.frombuffer(raw[: len(raw) // _RELOCATION.itemsize * _RELOCATION.itemsize], _RELOCATION)
-        table = table[(table["info"] & 0xFFFFFFFF) == R_X86_64_RELATIVE]
+        table = table[(table["info"] & 0xFFFFFFFF) == self.machine.relative]
         return dict(zip(table["offset"].tolist(), table["addend"].tolist(), strict=True))
 
     def _sha256(self) -> str:
@@ -209,8 +210,8 @@ class ElfImage:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[ElfImage]:
-    """Open an x86-64 ELF executable or library. Raises Unresolved."""
+def opened(path: str, machine: Machine = X86_64) -> Iterator[ElfImage]:
+    """Open an ELF executable or library for a machine. Raises Unresolved."""
     try:
         file = io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), closefd=True)
     except OSError as error:
@@ -219,7 +220,7 @@ def opened(path: str) -> Iterator[ElfImage]:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE:
             raise Unresolved(UnresolvedReason.NOT_ELF, f"{path} is not a regular file of at most {MAX_FILE} bytes")
-        yield _parsed(path, file, status)
+        yield _parsed(path, file, status, machine)
 
 
 def go_buildinfo(image: ElfImage) -> str | None:
@@ -236,23 +237,23 @@ def go_buildinfo(image: ElfImage) -> str | None:
     return raw[at : at + min(length, 64)].decode("utf-8", "replace").split(" ")[0]
 
 
-def _parsed(path: str, file: io.FileIO, status: os.stat_result) -> ElfImage:
+def _parsed(path: str, file: io.FileIO, status: os.stat_result, wanted: Machine) -> ElfImage:
     magic = os.pread(file.fileno(), 20, 0)
     if magic[:4] != b"\x7fELF":
         raise Unresolved(
             UnresolvedReason.NOT_ELF, f"{path} is not an ELF file; name the program itself, not a script that starts it"
         )
     machine = int.from_bytes(magic[18:20], "little")
-    if magic[4] != 2 or magic[5] != 1 or machine != 62:  # ELFCLASS64, ELFDATA2LSB, EM_X86_64
+    if magic[4] != 2 or magic[5] != 1 or machine != wanted.elf:  # ELFCLASS64, ELFDATA2LSB
         raise Unresolved(
             UnresolvedReason.WRONG_MACHINE,
-            f"{path} is a {'64' if magic[4] == 2 else '32'}-bit ELF file for machine {machine}; this agent probes x86-64 programs",
+            f"{path} is a {'64' if magic[4] == 2 else '32'}-bit ELF file for machine {machine}; this agent probes {wanted.name} programs",
         )
     try:
         elf = ELFFile(file)
         if elf.num_segments() > MAX_SEGMENTS:
             raise Unresolved(UnresolvedReason.DAMAGED, f"{path}: more than {MAX_SEGMENTS} program headers")
-        return ElfImage(path, file, elf, status)
+        return ElfImage(path, file, elf, status, wanted)
     except (ELFError, ValueError, KeyError, AttributeError, TypeError, OverflowError, OSError, AssertionError) as error:
         # pyelftools raises all of these on damaged files
         raise Unresolved(UnresolvedReason.DAMAGED, f"{path}: damaged ELF headers: {error}") from error

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from agents.absence import Absent
-from agents.binaries.code_sites import CALL_PUSHED, Candidate, entry_candidates
+from agents.binaries.code_sites import Candidate, entry_candidates
+from agents.binaries.machine import STACK_POINTERS
 from agents.binaries.model import (
     EntryChoice,
     InMemory,
@@ -60,7 +61,10 @@ def _choice(function: ProbedFunction, candidate: Candidate) -> list[EntryChoice]
         site = function.site(candidate.instruction.address)
     except Unresolved:
         return []
-    if (site.cfa_register, site.cfa_displacement) != (Register.RSP, CALL_PUSHED + candidate.moved):
+    if (site.cfa_register, site.cfa_displacement) != (
+        function.machine.stack,
+        function.machine.pushed + candidate.moved,
+    ):
         return []
     changed = tuple(sorted(candidate.written))
     return [EntryChoice(site, changed, candidate.memory_written, candidate.moved)]
@@ -68,4 +72,4 @@ def _choice(function: ProbedFunction, candidate: Candidate) -> list[EntryChoice]
 
 def _registers(arguments: Sequence[Variable]) -> set[Register]:
     places = [piece.place for v in arguments if not isinstance(v.location, Absent) for piece in v.location]
-    return {place.register for place in places if isinstance(place, InRegister | InMemory)} - {Register.RSP}
+    return {place.register for place in places if isinstance(place, InRegister | InMemory)} - STACK_POINTERS

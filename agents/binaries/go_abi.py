@@ -1,4 +1,4 @@
-"""Assign Go arguments and results to registers and stack slots: ABIInternal on amd64.
+"""Assign Go arguments and results to registers and stack slots: ABIInternal on amd64 and arm64.
 
 In come shapes in order, out come assignments. The rules are those of cmd/compile/abi-internal.md ("Function call argument
 and result passing") and cmd/compile/internal/abi/abiutils.go. `go_functions` checks them against what DWARF says.
@@ -12,12 +12,9 @@ from typing import Final
 
 from agents.absence import Absent, Reason
 from agents.binaries.go_types import Leaf, RegisterClass, Shape
-from agents.binaries.model import InRegister, Piece, Register
+from agents.binaries.machine import X86_64, Machine
+from agents.binaries.model import InRegister, Piece
 
-INTEGER_REGISTERS: Final = (
-    Register.RAX, Register.RBX, Register.RCX, Register.RDI, Register.RSI, Register.R8, Register.R9, Register.R10, Register.R11,
-)  # fmt: skip
-FLOAT_REGISTERS: Final = 15  # X0 to X14
 WORD: Final = 8
 
 
@@ -38,12 +35,14 @@ class Assignment:
     results: tuple[Assigned, ...]
 
 
-def assign(arguments: Sequence[Shape], results: Sequence[Shape], *, registers: bool = True) -> Assignment:
+def assign(
+    arguments: Sequence[Shape], results: Sequence[Shape], *, registers: bool = True, machine: Machine = X86_64
+) -> Assignment:
     """The receiver is the first argument; a generic shape function's dictionary is one too.
 
     Without `registers` everything goes on the stack: ABI0, and all of Go before 1.17.
     """
-    state = _State(registers)
+    state = _State(registers, machine)
     placed = [state.place(shape) for shape in arguments]
     state.stack = _aligned(state.stack, WORD)
     state.integers = state.floats = 0
@@ -62,8 +61,9 @@ def assign(arguments: Sequence[Shape], results: Sequence[Shape], *, registers: b
 
 
 class _State:
-    def __init__(self, registers: bool) -> None:
+    def __init__(self, registers: bool, machine: Machine) -> None:
         self.registers = registers
+        self.machine = machine
         self.integers = self.floats = self.stack = 0
 
     def place(self, shape: Shape) -> Assigned:
@@ -77,17 +77,19 @@ class _State:
     def _fit(self, leaves: tuple[Leaf, ...]) -> bool:
         integers = sum(leaf.register_class is RegisterClass.INTEGER for leaf in leaves)
         return (
-            self.integers + integers <= len(INTEGER_REGISTERS)
-            and self.floats + len(leaves) - integers <= FLOAT_REGISTERS
+            self.integers + integers <= len(self.machine.go_integers)
+            and self.floats + len(leaves) - integers <= self.machine.go_floats
         )
 
     def _piece(self, leaf: Leaf) -> Piece:
         if leaf.register_class is RegisterClass.FLOAT:
             self.floats += 1
-            where = Absent(Reason.IN_VECTOR_REGISTER, f"in xmm{self.floats - 1}, which a uprobe cannot read")
+            where = Absent(
+                Reason.IN_VECTOR_REGISTER, f"in {self.machine.vector}{self.floats - 1}, which a uprobe cannot read"
+            )
             return Piece(leaf.offset, leaf.size, where)
         self.integers += 1
-        return Piece(leaf.offset, leaf.size, InRegister(INTEGER_REGISTERS[self.integers - 1]))
+        return Piece(leaf.offset, leaf.size, InRegister(self.machine.go_integers[self.integers - 1]))
 
 
 def _aligned(offset: int, alignment: int) -> int:

@@ -20,7 +20,7 @@ from typing import Final
 
 from agents.absence import Absent, Reason
 from agents.binaries import dwarf_constants as dw
-from agents.binaries.code_sites import CALL_PUSHED, return_sites
+from agents.binaries.code_sites import return_sites
 from agents.binaries.dwarf_entries import Entry
 from agents.binaries.dwarf_expressions import PieceList
 from agents.binaries.elf_image import go_buildinfo
@@ -29,13 +29,13 @@ from agents.binaries.function_entry import entry_sites
 from agents.binaries.go_abi import Assigned, assign
 from agents.binaries.go_interfaces import GoInterfaces
 from agents.binaries.go_types import GoTypes, Shape
+from agents.binaries.machine import GO_ARGUMENTS, Machine
 from agents.binaries.model import (
     GoRuntime,
     InMemory,
     InRegister,
     Location,
     Piece,
-    Register,
     ReturnMethod,
     Site,
     TrapClass,
@@ -48,7 +48,6 @@ from agents.binaries.probed_function import Described, ProbedFunction
 from agents.binaries.type_closure import close
 
 MAX_PARAMETERS: Final = 256  # arguments and results of one function
-GOROUTINE: Final = frozenset({Register.R14})  # holds the goroutine everywhere (ABIInternal)
 DICTIONARY: Final = ".dict"  # the first argument of a generic shape function, after the receiver
 
 _NOT_AT_ENTRY: Final = Absent(
@@ -75,7 +74,9 @@ def describe(function: ProbedFunction, *, returns: bool) -> Described:
     types = GoTypes(function.debug, interfaces.implementations)
     given, taken = parameters(function, types)
     registers = _passes_in_registers(function)
-    assignment = assign([p.shape for p in given], [p.shape for p in taken], registers=registers)
+    assignment = assign(
+        [p.shape for p in given], [p.shape for p in taken], registers=registers, machine=function.machine
+    )
     evidence = [_evidence(function, p, a) for p, a in zip(given, assignment.arguments, strict=True)]
     consistent = all(e.agrees is not False for e in evidence)
     notes = [] if consistent else ["the parameters in the debug information do not add up to the calling convention"]
@@ -101,7 +102,7 @@ def describe(function: ProbedFunction, *, returns: bool) -> Described:
             f"{function.name} has no RET: it never returns, or leaves by a tail call; probe its entry only",
         )
     table = close([v.type for v in (*arguments, *results)], types.read)
-    entry, entries = entry_sites(function, arguments, GOROUTINE)
+    entry, entries = entry_sites(function, arguments, frozenset({function.machine.goroutine}))
     go = runtime(function, interfaces)
     return Described(arguments, results, entry, exits, ReturnMethod.RET_SITES, table, tuple(notes), go, entries)
 
@@ -134,7 +135,9 @@ def runtime(function: ProbedFunction, interfaces: GoInterfaces) -> GoRuntime | N
     version = go_buildinfo(function.image)
     goid = interfaces.member_offset("runtime.g", "goid")
     stack_hi = interfaces.member_offset("runtime.g", "stack", "hi")
-    return GoRuntime(version or "go", goid, stack_hi) if goid is not None and stack_hi is not None else None
+    if goid is None or stack_hi is None:
+        return None
+    return GoRuntime(version or "go", goid, stack_hi, function.machine.goroutine)
 
 
 @dataclass(frozen=True)
@@ -157,10 +160,10 @@ def _evidence(function: ProbedFunction, parameter: Parameter, assigned: Assigned
     if (
         len(pieces) == 1
         and isinstance(first, InMemory)
-        and first.register is Register.RSP
+        and first.register is function.machine.stack
         and (constant or assigned.pieces is None)
     ):
-        offset = first.displacement - CALL_PUSHED
+        offset = first.displacement - GO_ARGUMENTS
         if assigned.pieces is None:
             agrees = offset == assigned.stack
             return _Evidence((Piece(0, parameter.shape.size, first),) if agrees else None, agrees)
@@ -168,7 +171,7 @@ def _evidence(function: ProbedFunction, parameter: Parameter, assigned: Assigned
     matched = matched_with_leaves(pieces, parameter.shape)
     if matched is None:
         return _Evidence(None, None)
-    return _Evidence(matched, _agrees(matched, assigned))
+    return _Evidence(matched, _agrees(matched, assigned, function.machine))
 
 
 def matched_with_leaves(pieces: PieceList, shape: Shape) -> Location | None:
@@ -184,9 +187,10 @@ def matched_with_leaves(pieces: PieceList, shape: Shape) -> Location | None:
     return None
 
 
-def _agrees(matched: Location, assigned: Assigned) -> bool | None:
+def _agrees(matched: Location, assigned: Assigned, machine: Machine) -> bool | None:
     if assigned.pieces is None:
-        expected = {p.offset: InMemory(Register.RSP, CALL_PUSHED + (assigned.stack or 0) + p.offset) for p in matched}
+        base = GO_ARGUMENTS + (assigned.stack or 0)
+        expected = {p.offset: InMemory(machine.stack, base + p.offset) for p in matched}
         said = [p.place == expected[p.offset] for p in matched if not isinstance(p.place, Absent)]
     else:
         computed = {p.offset: p.place for p in assigned.pieces}
@@ -231,7 +235,7 @@ def _at_return(function: ProbedFunction, parameter: Parameter, assigned: Assigne
     if assigned.pieces is not None:
         return _one_reason(assigned.pieces)
     stated = function.stated(parameter.entry, function.low)
-    expected = InMemory(Register.RSP, CALL_PUSHED + (assigned.stack or 0))
+    expected = InMemory(function.machine.stack, GO_ARGUMENTS + (assigned.stack or 0))
     if stated is None or len(stated) != 1 or stated[0][1] != expected:
         return Absent(
             Reason.NO_LOCATION, "it is returned on the stack, and the debug information does not confirm where"
@@ -243,7 +247,9 @@ def _exit_site(function: ProbedFunction, address: int, trap: TrapClass, text: st
     offset = function.image.offset_of(address)
     if offset is None:
         raise Unresolved(UnresolvedReason.DAMAGED, f"{function.name}: {address:#x} is in no segment of the file")
-    return Site(address, offset, trap, text, Register.RSP, CALL_PUSHED, line=function.line_of(address))
+    return Site(
+        address, offset, trap, text, function.machine.stack, function.machine.pushed, line=function.line_of(address)
+    )
 
 
 def _passes_in_registers(function: ProbedFunction) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.binaries.capstone_decoder import Branch, Flow, table_bases
+from agents.binaries.capstone_decoder import table_bases
 from agents.binaries.elf_image import ElfImage
+from agents.binaries.instructions import Branch, Flow
 
 MAX_ENTRIES: Final = 4096  # of one table; the switch of a large interpreter has some hundreds
 MAX_TABLES: Final = 256  # of one function
@@ -22,7 +23,7 @@ def table_targets(code: bytes, low: int, branches: tuple[Branch, ...], image: El
     if not any(branch.flow is Flow.JUMP and branch.target is None for branch in branches):
         return frozenset()
     found: set[int] = set()
-    for base in table_bases(code, low)[:MAX_TABLES]:
+    for base in table_bases(code, low, image.machine)[:MAX_TABLES]:
         found |= _absolute(base, low, low + len(code), image) or _relative(base, low, low + len(code), image)
     return frozenset(found) or None
 

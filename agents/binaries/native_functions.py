@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from agents.absence import Absent, Reason
+from agents.binaries import aapcs64, sysv_abi
 from agents.binaries import dwarf_constants as dw
-from agents.binaries import sysv_abi
 from agents.binaries.code_sites import entry_candidates
 from agents.binaries.dwarf_entries import Entry
 from agents.binaries.dwarf_expressions import OP_DEREF, PieceList, evaluate
 from agents.binaries.function_entries import attribute, full_name, type_of
 from agents.binaries.function_entry import entry_sites
+from agents.binaries.machine import ARM64, STACK_POINTERS, Machine
 from agents.binaries.model import (
     InMemory,
     InRegister,
@@ -49,6 +50,7 @@ from agents.binaries.type_closure import close
 
 MAX_PARAMETERS: Final = 256
 MAX_NEWTYPES: Final = 16  # structs of one field in each other
+ARGUMENTS: Final = frozenset({*sysv_abi.INTEGER_ARGUMENTS, *aapcs64.INTEGER_ARGUMENTS})
 DEREFERENCE: Final = bytes([OP_DEREF])
 CLONES: Final = (".isra.", ".constprop.", ".part.", ".cold", ".lto_priv.")  # gcc's, with a signature of their own
 
@@ -75,11 +77,16 @@ def describe(function: ProbedFunction, language: Language) -> Described:
         Variable(p.name, p.type, _at_entry(function, p, convention.arguments[index], slots, language))
         for index, p in enumerate(given)
     )
-    results = () if result is None else (Variable("", TypeId(result), _result(types, result, convention, language)),)
+    results = (
+        ()
+        if result is None
+        else (Variable("", TypeId(result), _result(types, result, convention, language, function.machine)),)
+    )
     if results and types.size(results[0].type) == 0 and language is Language.RUST:
         results = ()  # the unit type
     table = close([v.type for v in (*arguments, *results)], types.read)
-    entry, entries = entry_sites(function, arguments)
+    link = function.machine.link  # a uretprobe and stack() look for the return address there
+    entry, entries = entry_sites(function, arguments, frozenset({link} if link is not None else ()))
     method, exits, notes = returns(function, language)
     return Described(arguments, results, entry, exits, method, table, (*_notes(function), *notes), entries=entries)
 
@@ -106,7 +113,8 @@ def _convention(
     if language is Language.RUST:
         return unsure
     try:
-        computed = sysv_abi.assign(types, [p.type for p in given], result)
+        assign = aapcs64.assign if function.machine is ARM64 else sysv_abi.assign
+        computed = assign(types, [p.type for p in given], result)
     except ValueError:  # a type that contradicts itself only costs the check
         return unsure
     if any(clone in symbol for clone in CLONES):
@@ -115,7 +123,7 @@ def _convention(
 
 
 def _slots(function: ProbedFunction) -> Slots:
-    return traced_slots(function.body.code, function.low, _prologue_end(function))
+    return traced_slots(function.body.code, function.low, _prologue_end(function), function.machine)
 
 
 def _prologue_end(function: ProbedFunction) -> int:
@@ -149,8 +157,8 @@ def _stated_at_entry(function: ProbedFunction, parameter: Parameter, slots: Slot
     place = pieces[0][1] if pieces and len(pieces) == 1 else None
     cfa = function.cfa(after) if after < function.high else None
     if isinstance(place, InMemory) and cfa is not None and place.register is cfa.register:
-        return at_entry(slots, place.displacement - cfa.displacement, parameter.size)
-    if isinstance(place, InRegister) and place.register in sysv_abi.INTEGER_ARGUMENTS:
+        return at_entry(slots, place.displacement - cfa.displacement, parameter.size, function.machine)
+    if isinstance(place, InRegister) and place.register in ARGUMENTS:
         return (Piece(0, parameter.size, place),)
     return (
         located(function.stated(parameter.entry, function.low), parameter.size) if pieces is None else _unknown(place)
@@ -164,7 +172,7 @@ def _soon_after(function: ProbedFunction, parameter: Parameter) -> PieceList | N
         if pieces:
             places = [place for _, place in pieces]
             registers = {place.register for place in places if isinstance(place, InRegister | InMemory)}
-            same = not registers & (candidate.written | {Register.RSP}) and not candidate.memory_written
+            same = not registers & (candidate.written | STACK_POINTERS) and not candidate.memory_written
             return pieces if same else None
     return None
 
@@ -174,7 +182,7 @@ def _behind_slot(function: ProbedFunction, expression: bytes, after: int, size: 
     pieces, cfa = evaluate(expression, function.frame(after)), function.cfa(after)
     place = pieces[0][1] if len(pieces) == 1 else None
     if isinstance(place, InMemory) and cfa is not None and place.register is cfa.register:
-        match at_entry(slots, place.displacement - cfa.displacement, sysv_abi.WORD):
+        match at_entry(slots, place.displacement - cfa.displacement, sysv_abi.WORD, function.machine):
             case (Piece(place=InRegister(register)),):
                 return (Piece(0, size, InMemory(register, 0)),)
     return Absent(Reason.UNSUPPORTED_LOCATION, "behind a pointer that is not in a register where the function starts")
@@ -221,23 +229,26 @@ def _is_external(function: ProbedFunction) -> bool:
     return stated is not None and not any(clone in symbol for clone in CLONES)
 
 
-def _result(types: NativeTypes, result: int, convention: Convention, language: Language) -> Location | Absent:
+def _result(
+    types: NativeTypes, result: int, convention: Convention, language: Language, machine: Machine
+) -> Location | Absent:
     if language is Language.RUST:
-        return _rust_result(types, result)
+        return _rust_result(types, result, machine)
     if convention.result is None:
         return Absent(Reason.NO_LOCATION, "how a class like this is returned depends on how it is copied")
     return convention.result
 
 
-def _rust_result(types: NativeTypes, result: int) -> Location | Absent:
-    """A scalar is returned in rax, a fat pointer (&str, &[T]) in rax and rdx."""
+def _rust_result(types: NativeTypes, result: int, machine: Machine) -> Location | Absent:
+    """A scalar is returned in rax, a fat pointer (&str, &[T]) in rax and rdx; in x0 and x1 on arm64."""
+    first, second = aapcs64.INTEGER_ARGUMENTS[:2] if machine is ARM64 else sysv_abi.INTEGER_RESULTS
     unspecified = Absent(Reason.NO_LOCATION, "Rust does not specify how a value like this is returned")
     type_id = TypeId(result)
     for _ in range(MAX_NEWTYPES):
         read = types.read(type_id, 0).type
         size = types.size(type_id)
         if isinstance(read, String | Slice):
-            return (Piece(0, 8, InRegister(Register.RAX)), Piece(8, 8, InRegister(Register.RDX)))
+            return (Piece(0, 8, InRegister(first)), Piece(8, 8, InRegister(second)))
         if isinstance(read, Struct) and len(read.members) == 1 and types.size(read.members[0].type) == size:
             type_id = read.members[0].type
             continue
@@ -245,13 +256,13 @@ def _rust_result(types: NativeTypes, result: int) -> Location | Absent:
         if (
             isinstance(read, VariantPart) and read.tag_offset == 0 and read.tag_size == size
         ):  # Option<&T>: nil is the tag
-            return (Piece(0, size, InRegister(Register.RAX)),)
+            return (Piece(0, size, InRegister(first)),)
         if isinstance(read, Pointer) or (entry.tag == dw.TAG_ENUMERATION_TYPE and 0 < size <= 8):
-            return (Piece(0, size or 8, InRegister(Register.RAX)),)
+            return (Piece(0, size or 8, InRegister(first)),)
         if entry.tag == dw.TAG_BASE_TYPE and 0 < size <= 8:
             if entry.number(dw.AT_ENCODING) == dw.ATE_FLOAT:
-                return Absent(Reason.IN_VECTOR_REGISTER, "in xmm0, which a uprobe cannot read")
-            return (Piece(0, size, InRegister(Register.RAX)),)
+                return Absent(Reason.IN_VECTOR_REGISTER, f"in {machine.vector}0, which a uprobe cannot read")
+            return (Piece(0, size, InRegister(first)),)
         if entry.tag in STRUCTS and size == 0:
             return ()
         return unspecified

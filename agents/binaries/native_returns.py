@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.binaries.capstone_decoder import Flow
-from agents.binaries.code_sites import CALL_PUSHED
 from agents.binaries.elf_image import ElfImage
-from agents.binaries.model import Language, Register, ReturnMethod, Site
+from agents.binaries.instructions import Flow
+from agents.binaries.model import Language, ReturnMethod, Site
 from agents.binaries.probed_function import ProbedFunction
 
 # Libraries and functions that a program needs for unwinding a stack, as its string table names them.
@@ -44,7 +43,7 @@ def _sites(function: ProbedFunction) -> list[Site]:
         offset = function.image.offset_of(branch.address)
         if branch.flow is Flow.RETURN and offset is not None:
             line = function.line_of(branch.address)
-            cfa = Register.RSP, CALL_PUSHED
+            cfa = function.machine.stack, function.machine.pushed
             found.append(Site(branch.address, offset, branch.trap_class, branch.text, *cfa, line=line))
     return found
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from agents.absence import Absent, Reason
 from agents.binaries import dwarf_constants as dw
 from agents.binaries.call_frames import frame_address
-from agents.binaries.capstone_decoder import Branch, Flow, sweep, trap_class
+from agents.binaries.capstone_decoder import sweep
 from agents.binaries.code_sites import MAX_FUNCTION, Body, body, instruction_at
 from agents.binaries.dwarf_entries import DebugInformation, Entry, Unit
 from agents.binaries.dwarf_expressions import FrameContext, PieceList, evaluate
@@ -21,7 +21,9 @@ from agents.binaries.dwarf_lines import LineTable, Row, line_table
 from agents.binaries.dwarf_lists import location_list, ranges
 from agents.binaries.elf_image import ElfImage
 from agents.binaries.function_entries import attribute, inlined_copies
+from agents.binaries.instructions import Branch, Flow
 from agents.binaries.jump_tables import table_targets
+from agents.binaries.machine import Machine
 from agents.binaries.model import (
     EntryChoice,
     GoRuntime,
@@ -29,7 +31,6 @@ from agents.binaries.model import (
     InRegister,
     Location,
     Piece,
-    Register,
     ReturnMethod,
     Site,
     TypeTable,
@@ -38,7 +39,6 @@ from agents.binaries.model import (
     Variable,
 )
 
-MAX_INSTRUCTION = 15  # bytes, of x86-64
 MAX_COPY_SITES = 256  # inlined copies that are listed one by one; their number is always said
 
 
@@ -66,6 +66,10 @@ class ProbedFunction:
     name: str
     symbols: Mapping[int, str] = field(repr=False)  # address -> name, of every function
 
+    @property
+    def machine(self) -> Machine:
+        return self.image.machine
+
     @cached_property
     def low(self) -> int:
         return self._range[0]
@@ -89,7 +93,7 @@ class ProbedFunction:
                 UnresolvedReason.TOO_LARGE, f"{self.name} has {size} bytes of code, at most {MAX_FUNCTION} are read"
             )
         code = self._code(self.low, size)
-        whole = body(code, self.low, self.high)
+        whole = body(code, self.low, self.high, self.machine)
         tables = table_targets(code, self.low, (*whole.branches, *self.elsewhere), self.image)
         jumped_to = {b.target for b in self.elsewhere if b.flow is not Flow.CALL and b.target is not None}
         return replace(whole, jumped_to=frozenset(jumped_to | (tables or set())), tables_known=tables is not None)
@@ -98,7 +102,7 @@ class ProbedFunction:
     def elsewhere(self) -> tuple[Branch, ...]:
         """Control transfers in the function's other parts, which compilers put aside because they rarely run."""
         parts = [(low, high) for low, high in ranges(self.debug, self.entry)[1:] if high - low <= MAX_FUNCTION]
-        return tuple(each for low, high in parts for each in sweep(self._code(low, high - low), low)[0])
+        return tuple(each for low, high in parts for each in sweep(self._code(low, high - low), low, self.machine)[0])
 
     def _code(self, address: int, size: int) -> bytes:
         code = self.image.read(address, size)
@@ -137,32 +141,35 @@ class ProbedFunction:
 
     def site(self, address: int, *, inlined: bool = False) -> Site:
         """The site at an address, its CFA as the call frame information says. Raises Unresolved where it says none."""
-        instruction = instruction_at(self.image.read(address, MAX_INSTRUCTION), address)
+        instruction = instruction_at(self.image.read(address, self.machine.max_instruction), address, self.machine)
         offset = self.image.offset_of(address)
         if instruction is None or offset is None:
             raise Unresolved(UnresolvedReason.NO_SITE, f"{self.name}: no instruction can be read at {address:#x}")
         cfa = self.cfa(address) if not inlined else None
         if cfa is None:
-            cfa = InMemory(Register.RSP, 8)
+            cfa = InMemory(self.machine.stack, self.machine.pushed)
             if not inlined and address != self.low:
                 raise Unresolved(
                     UnresolvedReason.NO_SITE,
                     f"{self.name}: no call frame information covers {address:#x}, so calls could not be told apart there",
                 )
-        raw = self.image.read(address, instruction.size)
         line = self.line_of(address) if not inlined else None
-        return Site(address, offset, trap_class(raw), instruction.text, cfa.register, cfa.displacement, inlined, line)
+        return Site(
+            address, offset, instruction.trap_class, instruction.text, cfa.register, cfa.displacement, inlined, line
+        )
 
     def cfa(self, address: int) -> InMemory | None:
-        return frame_address(self.debug.sections, self.image.section_address(".eh_frame"), self.low, address)
+        eh_address = self.image.section_address(".eh_frame")
+        return frame_address(self.debug.sections, eh_address, self.low, address, self.machine)
 
     def frame(self, address: int) -> FrameContext:
         """What DW_OP_fbreg and DW_OP_call_frame_cfa mean at an address."""
-        cfa = InMemory(Register.RSP, 8) if address == self.low else self.cfa(address)
+        start = InMemory(self.machine.stack, self.machine.pushed)
+        cfa = start if address == self.low else self.cfa(address)
         stated = self.entry.attributes.get(dw.AT_FRAME_BASE)
         base: InMemory | None = None
         if isinstance(stated, bytes):
-            pieces = evaluate(stated, FrameContext(cfa, None))
+            pieces = evaluate(stated, FrameContext(cfa, None, self.machine))
             place = pieces[0][1] if len(pieces) == 1 else None
             base = (
                 InMemory(place.register, 0)
@@ -171,7 +178,7 @@ class ProbedFunction:
                 if isinstance(place, InMemory)
                 else None
             )
-        return FrameContext(cfa, base)
+        return FrameContext(cfa, base, self.machine)
 
     def stated(self, variable: Entry, address: int) -> PieceList | None:
         """The pieces that a variable's location has at an address; None when its list does not cover the address."""

@@ -21,7 +21,7 @@ from typing import Any, Final
 from agents import absence
 from agents.binaries import model
 
-FORMAT: Final = 7  # raised whenever a class below, or how it is found, changes its meaning
+FORMAT: Final = 8  # raised whenever a class below, or how it is found, changes its meaning
 MAX_ENTRY: Final = 64 << 20  # bytes of one entry
 MAX_ENTRIES: Final = 512  # of the folder: the oldest goes first, so that many binaries cannot fill the disk
 

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from agents.binaries.elf_image import ElfImage, opened
 from agents.binaries.function_listing import list_functions
+from agents.binaries.machine import BY_NAME, X86_64, Machine
 from agents.binaries.model import FunctionSummary, ResolvedProbe, Unresolved, UnresolvedReason
 from agents.binaries.open_binary import OpenBinary
 from agents.binaries.resolution import describe, open_function
@@ -29,12 +31,14 @@ from language.model import At
 class Binaries:
     """Reads binaries; keeps what it found below `cache`, bound to each file's build-id, size and time of change."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, machine: Machine | None = None) -> None:
+        """`machine`: whose programs are read; this host's when None. Another one's can be looked at, never probed."""
         self._cache = ResolutionCache(cache)
+        self._machine = machine or BY_NAME.get(platform.machine(), X86_64)
 
     def resolve(self, file: str, function: str, at: At, line: tuple[str, int] | None) -> ResolvedProbe:
         """Raises Unresolved. `line` is (file, line) and needed when `at` is LINE."""
-        with _damage_named(file), opened(file) as image:
+        with _damage_named(file), opened(file, self._machine) as image:
             key = _key(image, "resolve", function, str(at), *(map(str, line or ())))
             known = self._cache.get(key)
             if isinstance(known, ResolvedProbe):
@@ -45,7 +49,7 @@ class Binaries:
 
     def functions(self, file: str, pattern: str | None, limit: int) -> tuple[FunctionSummary, ...]:
         """Functions whose name contains `pattern` (or matches it as a glob), at most `limit`, sorted by name."""
-        with _damage_named(file), opened(file) as image:
+        with _damage_named(file), opened(file, self._machine) as image:
             return list_functions(OpenBinary(image), pattern, limit)
 
 

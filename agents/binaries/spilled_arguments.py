@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agents.absence import Absent, Reason
-from agents.binaries.capstone_decoder import Flow, Instruction, Memory, decode
+from agents.binaries.capstone_decoder import decode
+from agents.binaries.instructions import Flow, Instruction, Memory
+from agents.binaries.machine import X86_64, Machine
 from agents.binaries.model import InMemory, InRegister, Location, Piece, Register
 
 MAX_PROLOGUE: Final = 256  # instructions; Rust debug builds copy every argument once
-RETURN_ADDRESS: Final = 8
 
 _NOT_STORED: Final = Absent(
     Reason.NO_LOCATION,
@@ -32,24 +33,26 @@ class _State:
     """Registers as they were at the entry, or forgotten; rsp and rbp as offsets from the CFA."""
 
     holds: dict[Register, tuple[Register, int]]  # register -> (register at entry, how many of its low bytes)
-    frame: dict[Register, int] = field(default_factory=lambda: {Register.RSP: -RETURN_ADDRESS})
+    frame: dict[Register, int]
+    stack: Register
     slots: dict[int, tuple[Register, int]] = field(default_factory=dict)
 
 
-def traced_slots(code: bytes, low: int, until: int) -> Slots:
+def traced_slots(code: bytes, low: int, until: int, machine: Machine = X86_64) -> Slots:
     """The slots filled from entry registers before `until`; stops at the first jump or call."""
-    state = _State({register: (register, 8) for register in Register if register is not Register.RSP})
-    for instruction in decode(code, low, MAX_PROLOGUE):
+    held = {register: (register, 8) for register in machine.registers if register is not machine.stack}
+    state = _State(held, {machine.stack: -machine.pushed}, machine.stack)
+    for instruction in decode(code, low, MAX_PROLOGUE, machine):
         if instruction.address >= until or instruction.flow is not Flow.NEXT:
             break
         _follow(instruction, state)
     return state.slots
 
 
-def at_entry(slots: Slots, offset: int, size: int) -> Location | Absent:
+def at_entry(slots: Slots, offset: int, size: int, machine: Machine = X86_64) -> Location | Absent:
     """Where the value that DWARF places at CFA + offset is when the function starts."""
     if offset >= 0:
-        return (Piece(0, size, InMemory(Register.RSP, offset + RETURN_ADDRESS)),)  # passed on the stack
+        return (Piece(0, size, InMemory(machine.stack, offset + machine.pushed)),)  # passed on the stack
     pieces: list[Piece] = []
     at = 0
     while at < size:
@@ -70,12 +73,15 @@ def _next(source: tuple[Register, int] | None, length: int) -> tuple[Register, i
 def _follow(instruction: Instruction, state: _State) -> None:
     move = instruction.move
     if instruction.pushes is not None:
-        offset = state.frame[Register.RSP] - 8
-        state.frame[Register.RSP] = offset
+        offset = state.frame[state.stack] - 8
+        state.frame[state.stack] = offset
         _store(state, offset, 8, instruction.pushes)
         return
-    if instruction.stack_adjustment is not None and Register.RSP in state.frame:
-        state.frame[Register.RSP] += instruction.stack_adjustment
+    if instruction.stack_adjustment is not None and state.stack in state.frame:
+        state.frame[state.stack] += instruction.stack_adjustment
+        if instruction.store is not None:  # arm64's push of a pair
+            where, size = instruction.store
+            _store(state, state.frame[state.stack] + where.displacement, size, None)
         return
     if instruction.clips_bool:
         return
@@ -101,7 +107,7 @@ def _follow(instruction: Instruction, state: _State) -> None:
     for register in instruction.writes:
         state.holds.pop(register, None)
         state.frame.pop(register, None)
-    state.frame.setdefault(Register.RSP, 1 << 40)  # and, lea rsp: slots relative to it are unknown from here on
+    state.frame.setdefault(state.stack, 1 << 40)  # and, lea rsp: slots relative to it are unknown from here on
 
 
 def _store(state: _State, offset: int, size: int, source: Register | None) -> None:

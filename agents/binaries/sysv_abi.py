@@ -87,7 +87,7 @@ def assign(types: NativeTypes, arguments: Sequence[Type], result: Type | None) -
         if not kinds:
             found.append(())
         elif _in_memory(kinds) or _Class.X87 in kinds or not fits:
-            align = max(WORD, min(16, _alignment(types, each, 0)))
+            align = max(WORD, min(16, alignment(types, each, 0)))
             stack = -(-stack // align) * align
             found.append((Piece(0, size, InMemory(Register.RSP, RETURN_ADDRESS + stack)),))
             stack += -(-size // WORD) * WORD
@@ -257,7 +257,7 @@ def _one_reason(location: Location) -> Location | Absent:
     return absent[0] if absent and len(absent) == len(location) else location
 
 
-def _alignment(types: NativeTypes, offset: Type, nesting: int) -> int:
+def alignment(types: NativeTypes, offset: Type, nesting: int) -> int:
     entry, _ = types.named(TypeId(offset))
     if nesting > MAX_NESTING:
         return WORD
@@ -265,7 +265,7 @@ def _alignment(types: NativeTypes, offset: Type, nesting: int) -> int:
     if stated is not None:
         return stated
     if entry.tag in STRUCTS:
-        return max((_alignment(types, m.type, nesting + 1) for m in types.members(entry)), default=1)
+        return max((alignment(types, m.type, nesting + 1) for m in types.members(entry)), default=1)
     if entry.tag == dw.TAG_ARRAY_TYPE and (element := entry.number(dw.AT_TYPE)) is not None:
-        return _alignment(types, element, nesting + 1)
+        return alignment(types, element, nesting + 1)
     return types.size(offset) or 1

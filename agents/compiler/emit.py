@@ -58,9 +58,9 @@ def emit(resolved: ResolvedProbe, request: CompileRequest, plan: Plan, *, sleepa
 
 
 def _cfa(sites: tuple[Site, ...], by_address: bool) -> tuple[Register, int]:
-    """Where the canonical frame address is at these sites. After a uretprobe the return address is popped: rsp."""
+    """Where the canonical frame address is at these sites. After a uretprobe it is the stack pointer itself."""
     if not by_address:
-        return Register.RSP, 0
+        return (Register.RSP if sites[0].cfa_register is not Register.SP else Register.SP), 0
     rules = {(site.cfa_register, site.cfa_displacement) for site in sites}
     if len(rules) != 1:
         raise CannotCompile(Refusal.UNSUPPORTED, "the function's return sites find their frame in different ways")
@@ -263,7 +263,7 @@ class _Program:
         asm.store(RECORD, GOID_STATUS, Status.FAULT)
 
         def prepare() -> None:
-            asm.load(Reg.R3, CONTEXT, PT_REGS[Register.R14])
+            asm.load(Reg.R3, CONTEXT, PT_REGS[go.register])
             asm.alu(Reg.R3, "+=", go.goid_offset)
             asm.mov(Reg.R1, RECORD)
             asm.alu(Reg.R1, "+=", GOID)
@@ -297,7 +297,7 @@ class _Program:
         first, size = min(wanted), max(wanted) + 8 - min(wanted)
         if size > frame.SCRATCH_SIZE:
             raise CannotCompile(Refusal.UNSUPPORTED, f"{self._go.version}: goid is {size} bytes away from the stack")
-        asm.load(Reg.R3, CONTEXT, PT_REGS[Register.R14])
+        asm.load(Reg.R3, CONTEXT, PT_REGS[self._go.register])
         asm.store(Reg.R10, frame.STASH_KEY + 8, Reg.R3)
 
         def prepare() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agents.binaries.model import GoRuntime, Register
+from agents.binaries.model import GoRuntime
 from agents.compiler import frame
 from agents.compiler.asm import Comparison, Label, Reg
 from agents.compiler.emit_memory import Writer
@@ -162,7 +162,7 @@ class PredicateWriter:
             case "goid":
                 if self.go is None:
                     raise CannotCompile(Refusal.UNSUPPORTED, "goid() needs a Go program")
-                asm.load(Reg.R3, CONTEXT, PT_REGS[Register.R14])
+                asm.load(Reg.R3, CONTEXT, PT_REGS[self.go.register])
                 asm.alu(Reg.R3, "+=", self.go.goid_offset)
                 self.w.read_to_stack(frame.SCRATCH, WORD, failed)
                 asm.load(Reg.R0, Reg.R10, frame.SCRATCH)

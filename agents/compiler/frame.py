@@ -53,4 +53,7 @@ PT_REGS: Final[dict[Register, int]] = {
     Register.RSI: 104,
     Register.RDI: 112,
     Register.RSP: 152,
+    # struct user_pt_regs, arch/arm64/include/uapi/asm/ptrace.h
+    **{Register(f"x{number}"): 8 * number for number in range(31)},
+    Register.SP: 248,
 }

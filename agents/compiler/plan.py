@@ -13,7 +13,7 @@ from typing import Final
 
 from agents.absence import Absent, Reason
 from agents.binaries import model as binary
-from agents.binaries.model import ResolvedProbe
+from agents.binaries.model import Register, ResolvedProbe
 from agents.compiler import layout, predicate, predicate_split
 from agents.compiler.access import Access, Fixed, Known, LengthOf, Value
 from agents.compiler.bind import type_name, type_of
@@ -32,6 +32,7 @@ from agents.compiler.reads import (
     StoreComm,
     StoreConstant,
     StoreLatency,
+    StoreRegister,
     WalkStack,
     Zero,
 )
@@ -257,8 +258,12 @@ class _Planner:
             site = site if by_uretprobe else self._resolved.returns[0]
         caller, caller_status = space.take(WORD), space.status()
         if not by_uretprobe:  # which has replaced the return address, and stands in the caller already
-            address = AtRegister(site.cfa_register, site.cfa_displacement - WORD)
-            steps.add(Copy(address, WORD, caller, caller_status, None))
+            if site.cfa_register is Register.SP:  # arm64: in the link register
+                steps.add(StoreRegister(Register.X30, 0, WORD, caller))
+                steps.add(StoreConstant(Status.OK, 1, caller_status))
+            else:
+                address = AtRegister(site.cfa_register, site.cfa_displacement - WORD)
+                steps.add(Copy(address, WORD, caller, caller_status, None))
         capacity = 1 if self._resolved.go is None else MAX_FRAMES
         length, status = space.take(WORD), space.status()
         frames = space.take(capacity * WORD)

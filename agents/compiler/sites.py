@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from agents.absence import Absent
+from agents.binaries.machine import FRAME_POINTERS, STACK_POINTERS
 from agents.binaries.model import (
     EntryChoice,
     InMemory,
@@ -52,8 +53,6 @@ from agents.compiler.reads import (
     Switch,
     WalkStack,
 )
-
-_GOROUTINE = frozenset({Register.R14})
 
 
 @dataclass(frozen=True)
@@ -97,17 +96,17 @@ def needs(resolved: ResolvedProbe, plan: Plan) -> Needs:
         memory |= any(not isinstance(step, Within) for step in access.steps)
     memory |= any(_reads_text_or_length(test) for test in _tests((plan.test.entry, *plan.test.kept)))
     if resolved.go is not None:
-        registers |= _GOROUTINE
+        registers |= {resolved.go.register}
     by_uretprobe = plan.role is Role.RETURN and resolved.return_method is ReturnMethod.URETPROBE
-    return Needs(frozenset(registers - {Register.RSP}), memory, by_uretprobe)
+    return Needs(frozenset(registers - STACK_POINTERS), memory, by_uretprobe)
 
 
 def _moved(variable: Variable, moved: int) -> Variable:
     if isinstance(variable.location, Absent) or not moved:
         return variable
     location: Location = tuple(
-        replace(piece, place=InMemory(Register.RSP, piece.place.displacement + moved))
-        if isinstance(piece.place, InMemory) and piece.place.register is Register.RSP
+        replace(piece, place=InMemory(piece.place.register, piece.place.displacement + moved))
+        if isinstance(piece.place, InMemory) and piece.place.register in STACK_POINTERS
         else piece
         for piece in variable.location
     )
@@ -138,7 +137,7 @@ def _registers(read: Read) -> Iterator[Register]:
         case CopyText(address=AtRegister(register)):
             yield register
         case WalkStack():
-            yield Register.RBP  # the chain of frames begins in it
+            yield from FRAME_POINTERS  # the chain of frames begins in it
 
 
 def _tests(roots: tuple[Test | Term, ...]) -> Iterator[Test | Term]:

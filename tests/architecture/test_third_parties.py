@@ -8,7 +8,7 @@ from sources import imports, modules
 ADAPTERS = {
     "bcc": {"agents/runtime/bcc_perf_events.py"},
     "casbin": {"control_plane/policy/casbin_decider.py"},
-    "capstone": {"agents/binaries/capstone_decoder.py"},
+    "capstone": {"agents/binaries/capstone_decoder.py", "agents/binaries/capstone_arm64.py"},
     "redis": {"control_plane/delivery/redis_store.py"},
 }
 

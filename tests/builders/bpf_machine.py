@@ -86,7 +86,7 @@ class _Run:
         self.machine = machine
         self.text = program.instructions
         self.maps = {reference.instruction: reference.map for reference in program.maps}
-        context = bytearray(168)
+        context = bytearray(272)  # arm64 has more registers than x86-64
         for register, value in registers.items():
             struct.pack_into("<Q", context, PT_REGS[register], value & MASK)
         self.regions: dict[int, bytearray] = {STACK: bytearray(512), CONTEXT: context}

@@ -52,6 +52,19 @@ def build_c(source: Path, *flags: str, clang: bool = False) -> Path:
     return _built(source.stem, [source], [compiler_version(compiler)], command, cwd=source.parent)
 
 
+def build_arm64(source: Path, *flags: str) -> Path:
+    """A C file for arm64, without a library: it is looked at, never run."""
+    target = [
+        "--target=aarch64-linux-gnu",
+        "-nostdlib",
+        "-static",
+        "-fuse-ld=lld",
+        "-Wl,-e,start,--unresolved-symbols=ignore-all",
+    ]
+    command = ["clang", "-g", str(source), *target, *flags, "-o", "{out}"]
+    return _built(source.stem, [source], [compiler_version("clang")], command, cwd=source.parent)
+
+
 def build_rust(source: Path, *flags: str) -> Path:
     """Build one Rust file with rustc and `-g`."""
     command = ["rustc", "-g", "--edition=2021", str(source), *flags, "-o", "{out}"]

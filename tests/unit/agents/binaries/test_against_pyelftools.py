@@ -9,10 +9,10 @@ from elftools.elf.elffile import ELFFile
 from agents.binaries import dwarf_constants as dw
 from agents.binaries.call_frames import frame_address
 from agents.binaries.dwarf_entries import DebugInformation
-from agents.binaries.dwarf_expressions import DWARF_REGISTERS
 from agents.binaries.dwarf_lines import line_table
 from agents.binaries.dwarf_lists import location_list, ranges
 from agents.binaries.elf_image import opened
+from agents.binaries.machine import X86_64
 from agents.binaries.model import InMemory
 from tests.builders.programs import PROGRAMS, build_c, build_rust
 
@@ -173,5 +173,5 @@ def test_frame_addresses_are_the_same(both):
             found = frame_address(ours.sections, image.section_address(".eh_frame"), low, row["pc"])
             later = [r for r in table if r["pc"] == row["pc"]]
             if len(later) == 1:
-                assert found == InMemory(DWARF_REGISTERS[cfa.reg], cfa.offset)
+                assert found == InMemory(X86_64.registers[cfa.reg], cfa.offset)
     assert described
