@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,17 @@ def armed(target: Counted, program: BpfProgram, features: KernelFeatures, reques
     return arm(program, [target.target()], request or wanted(), str(target.binary), features)
 
 
+@contextmanager
+def balanced(*arguments):
+    """`armed`; when the test is through, every hit has its outcome."""
+    with armed(*arguments) as probe:
+        yield probe
+        probe.detach()
+        counters = probe.counters()
+        outcomes = [counters[each] for each in Counter if each not in {Counter.HITS, Counter.UNPAIRED_RETURN}]
+        assert counters[Counter.HITS] == sum(outcomes)
+
+
 def rows(probe) -> np.ndarray:
     return probe.drain(1 << 20).view(RECORD)[:, 0]
 
@@ -79,7 +91,7 @@ def kernel_objects_held() -> list[str]:
 
 
 def test_every_call_of_the_target_is_a_record(target, offset, features):
-    with armed(target, counting_program((offset,)), features) as probe:
+    with balanced(target, counting_program((offset,)), features) as probe:
         target.call(1000)
         records = rows(probe)
         assert records["index"].tolist() == list(range(1000))
@@ -90,7 +102,7 @@ def test_every_call_of_the_target_is_a_record(target, offset, features):
 
 
 def test_another_process_of_the_same_file_does_not_fire(target, binary, offset, features):
-    with Counted(binary) as other, armed(target, counting_program((offset,)), features) as probe:
+    with Counted(binary) as other, balanced(target, counting_program((offset,)), features) as probe:
         other.call(500)
         target.call(3)
         assert probe.counters()[Counter.HITS] == 3
@@ -107,7 +119,7 @@ def test_both_processes_fire_when_both_are_meant(target, binary, offset, feature
 
 
 def test_threads_of_the_target_fire_too(target, offset, features):
-    with armed(target, counting_program((offset,)), features) as probe:
+    with balanced(target, counting_program((offset,)), features) as probe:
         target.command("threads 4 250")
         records = rows(probe)
         assert len(records) == 1000
@@ -116,7 +128,7 @@ def test_threads_of_the_target_fire_too(target, offset, features):
 
 def test_a_returned_value_is_seen_by_a_return_probe(target, offset, features):
     program = counting_program((offset,), role=Role.RETURN, on_return=True)
-    with armed(target, program, features) as probe:
+    with balanced(target, program, features) as probe:
         target.call(10)
         assert rows(probe)["index"].tolist() == [3 * index + ord("a") for index in range(10)]
 
@@ -124,13 +136,13 @@ def test_a_returned_value_is_seen_by_a_return_probe(target, offset, features):
 @pytest.mark.parametrize("sleepable", [True, False])
 def test_user_memory_is_read(target, offset, features, sleepable):
     target.call(1)  # the literal's page is resident now, so that a program that may not sleep reads it as well
-    with armed(target, counting_program((offset,), sleepable=sleepable, read_text=True), features) as probe:
+    with balanced(target, counting_program((offset,), sleepable=sleepable, read_text=True), features) as probe:
         target.call(2)
         assert rows(probe)["letter"].tolist() == [ord("a")] * 2
 
 
-def test_the_switch_stops_and_starts_it_at_once(target, offset, kernel):
-    with armed(target, counting_program((offset,)), kernel) as probe:
+def test_the_switch_stops_and_starts_it_at_once(target, offset, features):
+    with balanced(target, counting_program((offset,)), features) as probe:
         probe.switch(enabled=False)
         target.call(10)
         assert len(rows(probe)) == 0
@@ -140,8 +152,8 @@ def test_the_switch_stops_and_starts_it_at_once(target, offset, kernel):
         assert len(rows(probe)) == 1
 
 
-def test_the_kernel_ends_a_probe_at_its_deadline_and_a_renewal_revives_it(target, offset, kernel):
-    with armed(target, counting_program((offset,)), kernel, wanted(deadline=boot_ns())) as probe:
+def test_the_kernel_ends_a_probe_at_its_deadline_and_a_renewal_revives_it(target, offset, features):
+    with balanced(target, counting_program((offset,)), features, wanted(deadline=boot_ns())) as probe:
         target.call(10)
         assert len(rows(probe)) == 0
         probe.extend(boot_ns() + MINUTE_NS)
@@ -150,16 +162,16 @@ def test_the_kernel_ends_a_probe_at_its_deadline_and_a_renewal_revives_it(target
         assert probe.counters()[Counter.EXPIRED] == 10
 
 
-def test_no_more_records_than_max_hits_are_taken(target, offset, kernel):
-    with armed(target, counting_program((offset,)), kernel, wanted(max_hits=7)) as probe:
+def test_no_more_records_than_max_hits_are_taken(target, offset, features):
+    with balanced(target, counting_program((offset,)), features, wanted(max_hits=7)) as probe:
         target.call(100)
         assert len(rows(probe)) == 7
         assert probe.counters()[Counter.EXPIRED] == 93
 
 
-def test_a_hundred_thousand_records_come_out_complete_and_in_order(target, offset, kernel):
+def test_a_hundred_thousand_records_come_out_complete_and_in_order(target, offset, features):
     program = counting_program((offset,), ring_size=1 << 18, discard_odd=True)  # wraps some twenty times
-    with armed(target, program, kernel) as probe:
+    with balanced(target, program, features) as probe:
         taken = []
         for _ in range(100):
             target.call(2000)
@@ -172,8 +184,8 @@ def test_a_hundred_thousand_records_come_out_complete_and_in_order(target, offse
         assert counters[Counter.LOST_RING_FULL] == 0
 
 
-def test_a_reader_beside_a_running_target_gets_every_record(target, offset, kernel):
-    with armed(target, counting_program((offset,)), kernel) as probe:
+def test_a_reader_beside_a_running_target_gets_every_record(target, offset, features):
+    with balanced(target, counting_program((offset,)), features) as probe:
         target.start("call 100000")
         taken = []
         while sum(map(len, taken)) < 100_000 - probe.counters()[Counter.LOST_RING_FULL]:
@@ -187,8 +199,8 @@ def test_a_reader_beside_a_running_target_gets_every_record(target, offset, kern
         assert probe.counters()[Counter.HITS] == 100_000
 
 
-def test_a_full_ring_is_counted_and_what_was_in_it_stays_right(target, offset, kernel):
-    with armed(target, counting_program((offset,), ring_size=4096), kernel) as probe:
+def test_a_full_ring_is_counted_and_what_was_in_it_stays_right(target, offset, features):
+    with balanced(target, counting_program((offset,), ring_size=4096), features) as probe:
         target.call(1000)
         counters = probe.counters()
         records = rows(probe)
@@ -197,7 +209,7 @@ def test_a_full_ring_is_counted_and_what_was_in_it_stays_right(target, offset, k
 
 
 def test_hits_are_the_sum_of_their_outcomes_with_a_small_ring_under_overload(target, offset, features):
-    with armed(target, counting_program((offset,), ring_size=64 << 10), features) as probe:
+    with balanced(target, counting_program((offset,), ring_size=64 << 10), features) as probe:
         target.start("threads 4 50000")
         taken = 0
         for _ in range(20):  # a reader that is far too slow
@@ -215,13 +227,13 @@ def test_hits_are_the_sum_of_their_outcomes_with_a_small_ring_under_overload(tar
 
 def test_a_site_is_told_by_its_cookie(target, binary, offset, kernel):
     twice = offset_of(binary, "probed")
-    with armed(target, counting_program((twice, twice)), kernel) as probe:
+    with balanced(target, counting_program((twice, twice)), kernel) as probe:
         target.call(1)
         assert sorted(rows(probe)["site"].tolist()) == [0, 1]
 
 
 def test_run_time_is_measured_while_armed(target, offset, features):
-    with armed(target, counting_program((offset,)), features) as probe:
+    with balanced(target, counting_program((offset,)), features) as probe:
         target.call(1000)
         cost = probe.cost()
         assert cost.runs >= 1000  # perf events see every process of the file, and tests run side by side
@@ -229,7 +241,7 @@ def test_run_time_is_measured_while_armed(target, offset, features):
 
 
 def test_after_detaching_nothing_fires_but_what_was_taken_can_be_read(target, offset, features):
-    with armed(target, counting_program((offset,)), features) as probe:
+    with balanced(target, counting_program((offset,)), features) as probe:
         target.call(10)
         probe.detach()
         probe.detach()
@@ -252,14 +264,14 @@ def test_the_kernel_lists_what_is_armed_and_nothing_after_closing(target, offset
     target.call(5)  # it still runs
 
 
-def test_arming_again_and_again_leaves_no_descriptor_behind(target, offset, kernel):
+def test_arming_again_and_again_leaves_no_descriptor_behind(target, offset, features):
     def open_files() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    armed(target, counting_program((offset,)), kernel).close()
+    armed(target, counting_program((offset,)), features).close()
     before = open_files()
     for _ in range(20):
-        armed(target, counting_program((offset,)), kernel).close()
+        armed(target, counting_program((offset,)), features).close()
     assert open_files() == before
 
 
@@ -292,9 +304,9 @@ def test_a_pid_that_belongs_to_another_process_now_is_refused(target, offset, fe
     assert failed.value.reason is ArmReason.PROCESS_GONE
 
 
-def test_no_process_at_all_is_refused(binary, offset, kernel):
+def test_no_process_at_all_is_refused(binary, offset, features):
     with pytest.raises(ArmFailed) as failed:
-        arm(counting_program((offset,)), [], wanted(), str(binary), kernel)
+        arm(counting_program((offset,)), [], wanted(), str(binary), features)
     assert failed.value.reason is ArmReason.PROCESS_GONE
 
 
@@ -325,13 +337,13 @@ def test_a_place_outside_the_file_is_refused_and_nothing_stays(target, features)
     assert kernel_objects_held() == []
 
 
-def test_a_file_that_was_replaced_since_it_was_resolved_is_refused(target, offset, kernel):
+def test_a_file_that_was_replaced_since_it_was_resolved_is_refused(target, offset, features):
     there = target.binary.stat()
     resolved = BinaryIdentity(str(target.binary), "", there.st_ino, there.st_dev)
     program, processes, file = counting_program((offset,)), [target.target()], str(target.binary)
-    arm(program, processes, wanted(), file, kernel, resolved).close()
+    arm(program, processes, wanted(), file, features, resolved).close()
     with pytest.raises(ArmFailed, match="was replaced"):
-        arm(program, processes, wanted(), file, kernel, dataclasses.replace(resolved, inode=there.st_ino + 1))
+        arm(program, processes, wanted(), file, features, dataclasses.replace(resolved, inode=there.st_ino + 1))
 
 
 def test_entry_and_return_are_two_programs_of_one_probe(target, offset, features):
@@ -341,7 +353,7 @@ def test_entry_and_return_are_two_programs_of_one_probe(target, offset, features
     )
     program = dataclasses.replace(counting_program((offset,)), programs=both)
     assert len(maps()) == len(program.maps)
-    with armed(target, program, features) as probe:
+    with balanced(target, program, features) as probe:
         target.call(2)
         assert rows(probe)["index"].tolist() == [0, ord("a"), 1, 3 + ord("a")]
         assert {each.name for each in inventory.remaining(probe.program_ids())} == {"pg_entry", "pg_return"}
