@@ -195,14 +195,18 @@ async def explain(
     members: Members,
     subject: Annotated[str, Query(min_length=1, max_length=700, description="A user's name or <issuer>|<sub>.")],
     permission: Annotated[str, Query(max_length=64)],
-    resource: Annotated[str, Query(max_length=255)] = "*",
     group: Annotated[
-        list[Annotated[str, Query(max_length=255)]] | None,
-        Query(max_length=50, description="Of the subject's issuer; else those that they last came with."),
-    ] = None,
+        list[Annotated[str, Query(max_length=255)]],
+        Query(
+            default_factory=list,
+            max_length=50,
+            description="Of the subject's issuer; else those that they last came with.",
+        ),
+    ],
+    resource: Annotated[str, Query(max_length=255)] = "*",
 ) -> ExplainOut:
     """Why somebody may or may not: every rule that was looked at, what is missing, the smallest change."""
-    found = await service.explain(grant, members.complete(subject), permission, resource, group)
+    found = await service.explain(grant, members.complete(subject), permission, resource, group or None)
     return ExplainOut(
         allowed=found.decision.allowed,
         reference=found.reference,
