@@ -21,6 +21,7 @@ from agents.admission.seen_versions import StateUnusable
 from agents.bootstrap import build_agent
 from agents.cli.problems import Exit, Stop, reported
 from agents.cli.try_command import refuse_without_bpf
+from agents.core_dumps import forbid_core_dumps
 from agents.settings import Settings, read_settings
 from agents.uplink.channel import NotTrusted, Server
 from agents.uplink.enrolment import EnrolmentFailed, enroll
@@ -50,6 +51,7 @@ def run_command(server: str, join_token: str | None, ca: Path | None, state: Pat
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     with reported():
+        forbid_core_dumps()
         settings = read_settings()
         if state is not None:
             settings = replace(settings, state=state)

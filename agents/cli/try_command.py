@@ -25,6 +25,7 @@ import click
 from agents.bootstrap import build_prober
 from agents.cli.inputs import parameter_option, read_request, refuse_denied_function, target_of, target_options
 from agents.cli.problems import Exit, Stop, reported
+from agents.core_dumps import forbid_core_dumps
 from agents.decoding.rows import to_rows
 from agents.masking.model import MaskedBatch
 from agents.processes.model import NoProcess
@@ -60,6 +61,7 @@ def try_command(
     """Run TEMPLATE (YAML, PxL or -) on this host and print a row for each hit."""
     del output  # there is one so far
     with reported():
+        forbid_core_dumps()
         target = target_of(pid, exe)
         settings = read_settings()
         if unmasked and not settings.host.allow_unmasked:

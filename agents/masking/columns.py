@@ -69,7 +69,13 @@ class ColumnMasker:
     """`names` is what the column is called: its own name, its expression's, its function's; they may vouch for a kind."""
 
     def __init__(
-        self, rules: ColumnRules, cuts: Sequence[Cut], names: Sequence[str] = (), budget: Budget | None = None
+        self,
+        rules: ColumnRules,
+        cuts: Sequence[Cut],
+        names: Sequence[str] = (),
+        budget: Budget | None = None,
+        *,
+        computed: bool = False,
     ) -> None:
         self.tally = Tally()
         self.unscanned = 0
@@ -77,6 +83,7 @@ class ColumnMasker:
         self._rules = rules
         self._cuts = cuts
         self._names = tuple(names)
+        self._computed = computed
         self._budget = budget or Budget()
 
     def mask(self, array: pa.Array, part: pa.Field) -> pa.Array:
@@ -209,19 +216,19 @@ class ColumnMasker:
             case Action.DETECT if kind == "string":
                 return texts.detect(array, cut, treating.vouched, self._budget)
             case Action.DETECT if kind in {"integer", "float"}:
-                return _detect_numbers(array, treating.vouched)
+                return _detect_numbers(array, treating.vouched, computed=self._computed)
             case Action.DETECT:
                 return texts.Masked(array, 0)
             case _:
                 return texts.by_distinct(_as_text(array), cut, treating.shown, self._budget)
 
 
-def _detect_numbers(array: pa.Array, vouched: frozenset[str]) -> texts.Masked:
+def _detect_numbers(array: pa.Array, vouched: frozenset[str], *, computed: bool) -> texts.Masked:
     """Cards by their digits; what a name vouches for (an SSN, a date of birth) as if it were written as text."""
     values = array.fill_null(0).to_numpy(zero_copy_only=False)
     present = ~null_flags(array)
     result, hidden = array, np.zeros(len(array), dtype=bool)
-    for kind, candidates in numbers.personal(values, vouched):
+    for kind, candidates in numbers.personal(values, vouched, computed=computed):
         fresh = candidates & present & ~hidden
         if fresh.any():
             hidden |= fresh

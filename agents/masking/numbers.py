@@ -27,9 +27,17 @@ _MIN_NAMED: Final = 5  # digits: "order 12345" is no account
 _PADDED: Final = (9, 10, 11)  # digits of the identifiers that may begin with a zero
 
 
-def personal(values: npt.NDArray[Any], vouched: frozenset[str]) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    """Kind and which values, of every kind that a number can be."""
+def personal(
+    values: npt.NDArray[Any], vouched: frozenset[str], *, computed: bool = False
+) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """Kind and which values, of every kind that a number can be.
+
+    `computed` values may be a card plus one: whatever is as long as a card is hidden.
+    """
     yield "CARD", card_numbers(values)
+    if computed:
+        magnitude = _magnitude(values)
+        yield "COMPUTED", np.asarray(magnitude >= SMALLEST, dtype=bool)
     if vouched & NUMERIC:
         yield from _by_name(values, vouched & NUMERIC)
 

@@ -26,7 +26,7 @@ from agents.masking.columns import ColumnMasker
 from agents.masking.cuts import Cut, cuts_by_column, safe_path
 from agents.masking.entities import shown_with, spans_of
 from agents.masking.model import FieldRule, MaskedBatch, Receipt
-from agents.masking.naming import vouched_by_names
+from agents.masking.naming import is_computed, vouched_by_names
 from agents.masking.numbers import number_shown
 from agents.masking.scanning import scanner
 from agents.masking.shapes import constant, map_entries
@@ -142,7 +142,8 @@ def _captured(
     if cuts is None:
         return _hidden(part.name, array, FAILED, rule.action)
     try:
-        masker = ColumnMasker(ColumnRules(rule), cuts.get(part.name, ()), _names(part), budget)
+        computed = is_computed(_said(part, b"expression"))
+        masker = ColumnMasker(ColumnRules(rule), cuts.get(part.name, ()), _names(part), budget, computed=computed)
         masked = masker.mask(array, part)
     except Exception as error:  # noqa: BLE001 -- whatever went wrong, its values must not be shown
         # Only the kind of error: its text may quote a value.
@@ -159,8 +160,12 @@ def _captured(
 
 
 def _names(part: pa.Field) -> tuple[str, ...]:
-    said = part.metadata or {}
-    return (part.name, *(said.get(key, b"").decode("utf-8", "replace") for key in (b"expression", b"function")))
+    return (part.name, _said(part, b"expression"), _said(part, b"function"))
+
+
+def _said(part: pa.Field, key: bytes) -> str:
+    found: bytes = (part.metadata or {}).get(key, b"")
+    return found.decode("utf-8", "replace")
 
 
 def _hidden(column: str, array: pa.Array, rule: str, action: Action) -> tuple[pa.Array, list[Receipt]]:

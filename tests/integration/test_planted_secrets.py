@@ -16,7 +16,7 @@ from tests.integration.test_one_probe import approve, rows_of
 
 pytestmark = [pytest.mark.host, pytest.mark.peer]
 
-SHOPS_OWN = ("shop",)  # the program's own output and executable: there they are meant to be
+SHOPS_OWN = ("shop", "checkoutservice")  # the program's own output and executable: there they are meant to be
 SECRETS = [
     Secret("ada@example.com"),
     Secret("grace@example.org"),

@@ -81,6 +81,14 @@ def test_numbers_that_are_no_cards_stay_numbers():
     assert masked(pa.array(numbers, pa.int64()))[0] == numbers
 
 
+@pytest.mark.parametrize("expression", ["l.CardNumber + 1", "-1 + l.N", "l.N * 1", "l.A // 1 + l.B"])
+def test_a_card_number_that_was_computed_with_is_hidden(expression):
+    numbers = [4111111111111111 + 1, 4111111111111111, 17, -(4111111111111111 + 1), 10**11 - 1]
+    shown = masked(pa.array(numbers, pa.int64()), expression=expression)[0]
+    assert shown == ["<COMPUTED>", "<CARD>", "17", "<COMPUTED>", str(10**11 - 1)]
+    assert masked(pa.array(numbers[:1], pa.int64()), expression="l.CardNumber")[0] == numbers[:1]
+
+
 def test_a_negative_card_number_is_one_too():
     assert masked(pa.array([-4111111111111111], pa.int64()))[0] == ["<CARD>"]
 
