@@ -6,9 +6,10 @@ the production profile has fewer defaults: it names its issuers, speaks HTTPS, a
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from ipaddress import ip_address
@@ -29,6 +30,9 @@ LEASE_BOUNDS: Final = (
     timedelta(minutes=5),
 )  # shorter ends probes at every hiccup, longer leaves them behind
 DEFAULT_TOKEN_LIFE: Final = timedelta(days=90)  # of a personal token at most: a quarter, then somebody looks at it
+QUOTAS: Final = frozenset(
+    {"active_tracepoints", "templates", "events_per_second", "bytes_per_day", "requests_per_second"}
+)
 DEFAULT_MAX_TTL: Final = timedelta(hours=24)  # a forgotten probe must not outlive the day it was asked for
 
 
@@ -65,6 +69,8 @@ class Settings:
     issuers: tuple[ExternalIssuer, ...]
     workload_issuers: tuple[WorkloadIssuer, ...]
     embedded_issuer: bool
+    # By name: what a tenant may use that has no limit of its own.
+    quotas: Mapping[str, int] = field(default_factory=dict)
     approvals: Path | None = None  # the operator's own policies/approvals.yaml, in place of the one that comes along
 
     @property
@@ -94,6 +100,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         max_token_life=_duration(environ, "PROBEGATE_MAX_TOKEN_LIFE", DEFAULT_TOKEN_LIFE),
         issuers=_issuers(environ, "PROBEGATE_ISSUERS", read_issuers),
         workload_issuers=_issuers(environ, "PROBEGATE_WORKLOAD_ISSUERS", read_workload_issuers),
+        quotas=_quotas(environ),
         embedded_issuer=_boolean(environ, "PROBEGATE_EMBEDDED_ISSUER", default=profile is Profile.DEVELOPMENT),
         approvals=Path(environ["PROBEGATE_APPROVALS"]).absolute() if environ.get("PROBEGATE_APPROVALS") else None,
     )
@@ -155,6 +162,21 @@ def _duration(environ: Mapping[str, str], name: str, default: timedelta) -> time
         return durations.parse(text)
     except (TemplateError, ValueError) as error:
         raise BadSetting(f"{name}: {error}") from error
+
+
+def _quotas(environ: Mapping[str, str]) -> Mapping[str, int]:
+    name, text = "PROBEGATE_QUOTAS", environ.get("PROBEGATE_QUOTAS") or "{}"
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise BadSetting(f'{name}: expected JSON like {{"templates": 200}}, got {text[:80]!r}') from error
+    if not isinstance(found, dict) or not all(type(limit) is int and limit >= 0 for limit in found.values()):
+        raise BadSetting(f'{name}: expected an object of whole numbers like {{"templates": 200}}, got {text[:80]!r}')
+    if set(found) - QUOTAS:
+        raise BadSetting(
+            f"{name}: there is no quota {', '.join(sorted(set(found) - QUOTAS))}; quotas are {', '.join(sorted(QUOTAS))}"
+        )
+    return found
 
 
 def _lease(environ: Mapping[str, str]) -> timedelta:

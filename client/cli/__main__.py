@@ -20,6 +20,7 @@ from client.cli import (
     run,
     session,
     templates,
+    tenant,
     tracepoints,
 )
 from client.cli.context import Invocation, ends_with_exit_code, invocation, output_option
@@ -50,7 +51,7 @@ for command in (
     policy.policy,
     governance.masking,
     governance.agent,
-    governance.tenant,
+    tenant.tenant,
     members.member,
     programs.service_account,
     programs.trust_rule,

@@ -1,4 +1,4 @@
-"""functions, masking, agent, tenant: what a host has, and who may do what with it."""
+"""functions, masking, agent: what a host has, and what is hidden of it."""
 
 from __future__ import annotations
 
@@ -60,19 +60,6 @@ def token(call: Invocation, uses: int, ttl: str) -> None:
         say(f"on the host: probegate-agent run --server HOST:PORT --join-token {made['token'][:8]}… --state DIR")
     else:
         show_one(made, call.form)
-
-
-@click.group()
-def tenant() -> None:
-    """Tenants and their members."""
-
-
-@tenant.command()
-@output_option
-@invocation
-def members(call: Invocation) -> None:
-    """Who belongs to the tenant, with which roles."""
-    show(call.api().members(), call.form)
 
 
 def _one_line(function: dict[str, object]) -> dict[str, object]:

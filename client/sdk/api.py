@@ -282,6 +282,33 @@ class Api:
     def policy_simulate(self, source: str) -> Json:
         return self._object("POST", self._path("policy", "simulate"), {"source": source})
 
+    def tenants(self) -> list[Json]:
+        """All of the platform's, for its administrators."""
+        return self._items("/v1/platform/tenants", {"limit": 200})
+
+    def tenant_life(self, name: str) -> Json:
+        return self._object("GET", _platform(name))
+
+    def create_tenant(self, name: str, title: str, administrator: str) -> Json:
+        body = {"name": name, "title": title, "administrator": administrator}
+        return self._object("POST", "/v1/tenants", body)
+
+    def move_tenant(self, name: str, how: str, reason: str, etag: str = "") -> Json:
+        """`how` is suspend or resume."""
+        return self._object("POST", f"{_platform(name)}/{how}", {"reason": reason}, if_match=etag)
+
+    def delete_tenant(self, name: str, reason: str, etag: str) -> Json:
+        return self._object("DELETE", _platform(name), query={"reason": reason}, if_match=etag)
+
+    def quotas(self) -> Json:
+        return self._object("GET", self._path("quotas"))
+
+    def quotas_of(self, name: str) -> Json:
+        return self._object("GET", f"{_platform(name)}/quotas")
+
+    def set_quotas(self, name: str, limits: Mapping[str, int | None], etag: str) -> Json:
+        return self._object("PUT", f"{_platform(name)}/quotas", {"limits": dict(limits)}, if_match=etag)
+
     def members(self) -> list[Json]:
         return self._items(self._path("members"), {})
 
@@ -339,9 +366,16 @@ class Api:
             return fresh
 
     def _object(
-        self, method: str, path: str, body: object = None, query: Mapping[str, Any] | None = None, key: str = ""
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        query: Mapping[str, Any] | None = None,
+        key: str = "",
+        if_match: str = "",
     ) -> Json:
         headers = self._headers() | ({"idempotency-key": key} if key else {})
+        headers |= {"if-match": f'"{if_match}"'} if if_match else {}
         try:
             response = self._http.request(method, path, json=body, params=dict(query or {}), headers=headers)
         except httpx.HTTPError as problem:
@@ -395,3 +429,7 @@ def _events(lines: Iterator[str]) -> Iterator[Event]:
             identity = value
         elif key == "data":
             data.append(value)
+
+
+def _platform(name: str) -> str:
+    return f"/v1/platform/tenants/{urllib.parse.quote(name, safe='')}"

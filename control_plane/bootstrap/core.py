@@ -29,10 +29,15 @@ from control_plane.policy.membership import MembershipService
 from control_plane.policy.persons import PersonLinks
 from control_plane.policy.proposals import Proposals
 from control_plane.policy.questions import PolicyQuestions
+from control_plane.policy.quotas import Quota, Quotas
+from control_plane.policy.request_rates import RequestRates
 from control_plane.policy.roles import read_roles
 from control_plane.policy.service import PolicyService
+from control_plane.policy.tenants import TenantService
 from control_plane.settings import Settings
 from control_plane.signing.key_file import KeyFile
+from control_plane.templates.tallies import count_templates
+from control_plane.tracepoints.tallies import count_alive, count_running
 
 AUDIT_KEY: Final = "audit-ed25519.key"
 
@@ -68,8 +73,17 @@ async def opened(settings: Settings) -> AsyncIterator[Core]:
         core.provision.add(Enrolment, Enrolment(database, audit, clock, authority))
         add_identity(settings, core.provision, database, clock, audit, http)
         _add_policy(core)
+        _add_tenants(core)
         _add_accounts(core)
         yield core
+
+
+def _add_tenants(core: Core) -> None:
+    limits = {Quota(name): limit for name, limit in core.settings.quotas.items()}
+    quotas = Quotas(limits, {Quota.ACTIVE_TRACEPOINTS: count_alive, Quota.TEMPLATES: count_templates})
+    core.provision.add(Quotas, quotas)
+    core.provision.add(RequestRates, RequestRates(core.database, quotas))
+    core.provision.add(TenantService, TenantService(core.database, core.audit, core.clock, quotas, count_running))
 
 
 def _add_policy(core: Core) -> None:

@@ -38,11 +38,13 @@ from control_plane.masking import routes as masking_routes
 from control_plane.masking.bound import PackMasks
 from control_plane.masking.key_wrapping import KeyWrapper, load_or_make_wrapping_key
 from control_plane.masking.service import MaskingService
-from control_plane.policy import change_routes, lock_routes, person_routes, proposal_routes
+from control_plane.policy import change_routes, lock_routes, person_routes, proposal_routes, tenant_routes
 from control_plane.policy import routes as policy_routes
 from control_plane.policy.locks import LockService
 from control_plane.policy.proposals import Proposals
+from control_plane.policy.quotas import Quotas
 from control_plane.policy.roles import read_roles
+from control_plane.policy.tenants import TenantService
 from control_plane.records import dry_run_routes
 from control_plane.records import routes as records_routes
 from control_plane.records.arrivals import Arrivals
@@ -132,6 +134,7 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
         grpc = GatewayServer(gateway, exchange.feeds, core.authority, core.clock, (settings.grpc_listen.host,))
         work.append(("agents' gateway", grpc.run))
         work.append(("reviews", lambda: keep_lapsing(core.provision.get(TemplateService))))
+        work.append(("tenants", core.provision.get(TenantService).keep_up))
         work.append(("proposals", lambda: keep_lapsing(core.provision.get(Proposals))))
 
         app = create_app(core.provision, _routers(settings), https=settings.https)
@@ -142,6 +145,7 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
 def _routers(settings: Settings) -> list[APIRouter]:
     routers = [
         policy_routes.router,
+        tenant_routes.router,
         change_routes.router,
         lock_routes.router,
         accounts_routes.router,
@@ -171,7 +175,7 @@ def _add_templates(core: Core) -> None:
     platform = load_rules(PLATFORM_RULES.read_text(encoding="utf-8"))
     book = read_roles()
     review = Review(read_approvals(core.settings.approvals), MemberReviewers(book, core.clock), PackMasks(platform))
-    service = TemplateService(core.database, core.audit, core.clock, review)
+    service = TemplateService(core.database, core.audit, core.clock, review, core.provision.get(Quotas))
     core.provision.add(TemplateService, service)
     core.provision.add(Idempotency, Idempotency(core.database, core.clock))
     rules = ApprovalRules(core.database, core.clock, book, core.provision.get(Proposals))
@@ -200,4 +204,4 @@ def _add_records(core: Core) -> RecordIntake:
     core.provision.add(RecordService, records)
     core.provision.add(LiveRecords, LiveRecords(records, arrivals, core.clock))
     core.provision.add(RecordExports, RecordExports(core.database, records))
-    return RecordIntake(core.database, core.clock, tracepoints, arrivals)
+    return RecordIntake(core.database, core.clock, tracepoints, arrivals, core.provision.get(Quotas))

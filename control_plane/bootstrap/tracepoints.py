@@ -10,6 +10,7 @@ from control_plane.delivery.ports import SpecStore
 from control_plane.delivery.service import Fleet
 from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.masking.service import MaskingService
+from control_plane.policy.quotas import Quotas
 from control_plane.policy.roles import read_roles
 from control_plane.policy.service import PolicyService
 from control_plane.signing.service import Signer
@@ -45,6 +46,7 @@ def add_tracepoints(core: Core, signer: Signer, store: SpecStore, wrapper: KeyWr
         store=store,
         wrapper=wrapper,
         book=book,
+        quotas=core.provision.get(Quotas),
     )
     sealing = Sealing(database, audit, clock, path)
     reviewers = MemberReviewers(book, clock)

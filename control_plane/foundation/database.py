@@ -87,7 +87,10 @@ class Database:
     async def transaction(self, tenant: TenantId | EveryTenant) -> AsyncIterator[AsyncSession]:
         """One transaction of one tenant: committed when the block ends, rolled back when it raises."""
         async with self._sessions() as session, session.begin():
-            await _name(session, tenant)
+            try:
+                await _name(session, tenant)
+            except OSError as error:  # nobody listens: the driver says so in its own way
+                raise OperationalError("connecting", {}, error) from error
             yield session
 
     @asynccontextmanager

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from sqlalchemy import text
 
-from control_plane.foundation.database import Database
+from control_plane.foundation.database import NO_TENANT, Database
 from control_plane.foundation.provision import provided
 from control_plane.policy.asking import public
 
@@ -23,8 +23,8 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz")
 @public("a load balancer has no identity, and the answer says only that the database answers")
 async def readyz(database: Annotated[Database, Depends(provided(Database))]) -> dict[str, str]:
-    async with database.engine.connect() as connection:
-        await connection.execute(text("SELECT 1"))
+    async with database.transaction(NO_TENANT) as session:
+        await session.execute(text("SELECT 1"))
     return {"status": "ready"}
 
 

@@ -18,12 +18,14 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from control_plane.foundation.errors import Denied
 from control_plane.foundation.identifiers import TenantId
 from control_plane.foundation.openness import DECLARED, Endpoint, Public, declare, public
 from control_plane.foundation.provision import Provision
 from control_plane.identity.model import Principal
 from control_plane.identity.service import Identity
 from control_plane.policy.model import Grant, Permission, Resource
+from control_plane.policy.request_rates import RequestRates
 from control_plane.policy.service import PLATFORM_TENANT, PolicyService
 
 __all__ = [
@@ -77,7 +79,7 @@ async def signed_in(connection: HTTPConnection) -> Principal:
 
 
 async def granted(connection: HTTPConnection) -> Grant:
-    """Authenticate, then ask policy for what the route declared. Raises Unauthenticated, Denied, NotFound."""
+    """Authenticate, then ask policy for what the route declared. Raises Unauthenticated, Denied, NotFound, TooMany."""
     asking = asking_of(connection.scope["endpoint"])
     if not isinstance(asking, Requires):
         raise TypeError(f"{connection.scope['endpoint']!r} takes a Granted but does not declare @requires")
@@ -86,7 +88,14 @@ async def granted(connection: HTTPConnection) -> Grant:
     tenant = TenantId(connection.path_params.get("tenant", PLATFORM_TENANT))
     name = "*" if asking.name is None else str(connection.path_params[asking.name])
     kind = asking.permission.partition(":")[0]
-    return await provision.get(PolicyService).require(principal, asking.permission, Resource(tenant, kind, name))
+    policy, rates = provision.get(PolicyService), provision.get(RequestRates)
+    try:
+        grant = await policy.require(principal, asking.permission, Resource(tenant, kind, name))
+    except Denied:
+        await rates.count(tenant)  # a member's
+        raise
+    await rates.count(tenant)
+    return grant
 
 
 Granted = Annotated[Grant, Depends(granted)]

@@ -16,6 +16,7 @@ from control_plane.policy.model import Permission
 from control_plane.policy.nearest import near
 from control_plane.policy.rules import Rule, Ruling
 from control_plane.policy.smallest import Fix, Standing, smallest_change
+from control_plane.policy.tenant_states import READABLE
 
 PLATFORM: Final = "platform"  # the tenant of the platform's own log and administrators; no agent, no template is in it
 TENANT_PATTERN: Final = re.compile(
@@ -56,6 +57,9 @@ def decide(
     if malformed:
         return Decision(False, "malformed", malformed, change="ask in the form that is expected")
     roles = snapshot.roles_of(subject, groups)
+    if snapshot.suspended and permission not in READABLE:
+        why = f"tenant {snapshot.tenant} is suspended: {snapshot.suspended}"
+        return Decision(False, SUSPENDED, why, roles, change="an administrator of the platform resumes the tenant")
     ruling = snapshot.ask(subject, roles, permission, name, facts)
     if ruling.allowed and ruling.rule is not None:
         return Decision(True, ruling.rule.row(snapshot.tenant), "", roles, terms=ruling.terms)

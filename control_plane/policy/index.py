@@ -82,6 +82,7 @@ class Snapshot:
     base: Base
     rules: tuple[Rule, ...] = ()  # the tenant's own, beside those of the base
     groups: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # (issuer, group) -> roles
+    suspended: str = ""  # why, while the tenant is
 
     @cached_property
     def index(self) -> Compiled:

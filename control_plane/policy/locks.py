@@ -25,7 +25,8 @@ from control_plane.foundation.errors import Conflict, Invalid, NotFound
 from control_plane.foundation.identifiers import SubjectId, TenantId, new_id
 from control_plane.policy.decide import PLATFORM
 from control_plane.policy.model import Grant
-from control_plane.policy.tables import LockRow
+from control_plane.policy.tables import LockRow, TenantRow
+from control_plane.policy.tenant_states import TenantState
 
 MAX_LOCKS: Final = 1000  # of one tenant at once: each is compared with all that runs, every second
 MAX_VALUE: Final = 700
@@ -103,7 +104,10 @@ def locked_build_ids(locks: Iterable[Lock]) -> frozenset[str]:
 
 
 async def active_locks(session: AsyncSession, tenant: str, now: datetime) -> tuple[Lock, ...]:
-    """Those of the tenant and of the platform that hold now, the oldest first."""
+    """Those of the tenant and of the platform that hold now, the oldest first; a tenant that is not active is one itself."""
+    stopped = await session.scalar(
+        select(TenantRow).where(TenantRow.tenant == tenant, TenantRow.state != TenantState.ACTIVE)
+    )
     found = await session.scalars(
         select(LockRow)
         .where(
@@ -113,7 +117,7 @@ async def active_locks(session: AsyncSession, tenant: str, now: datetime) -> tup
         )
         .order_by(LockRow.created_at, LockRow.id)
     )
-    return tuple(_lock(row) for row in found)
+    return (*([_stopped(stopped)] if stopped is not None else []), *(_lock(row) for row in found))
 
 
 async def locked_subjects(
@@ -196,6 +200,13 @@ def _check(tenant: str, kind: LockKind, value: str, reason: str) -> None:
         raise Invalid(f"a lock on a {kind} names one, in at most {MAX_VALUE} printable characters")
     if kind is LockKind.TENANT and tenant not in {value, PLATFORM}:
         raise Invalid("a tenant locks itself only; the platform's administrators lock any")
+
+
+def _stopped(row: TenantRow) -> Lock:
+    since = row.state_changed_at or row.created_at
+    return Lock(
+        row.state, LockKind.TENANT, row.tenant, row.state_reason, row.state_changed_by, since, None, platform=True
+    )
 
 
 def _lock(row: LockRow) -> Lock:

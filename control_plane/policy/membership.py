@@ -32,6 +32,7 @@ from control_plane.policy.role_changes import Membership, RoleChange, check_role
 from control_plane.policy.service import PLATFORM_TENANT, no_such_tenant
 from control_plane.policy.snapshots import members_of
 from control_plane.policy.tables import MemberRow, TenantRow
+from control_plane.policy.tenant_states import GONE
 
 RESERVED_TENANTS: Final = frozenset({PLATFORM, "system", "admin", "default"})
 MAX_TITLE: Final = 200
@@ -134,7 +135,10 @@ class MembershipService:
         """Where the principal is a member. Needs no grant: it is about the one who asks."""
         async with self._database.transaction(EveryTenant("where one person is a member")) as session:
             rows = await session.scalars(
-                select(MemberRow).where(MemberRow.subject == principal.id).order_by(MemberRow.tenant, MemberRow.role)
+                select(MemberRow)
+                .join(TenantRow, TenantRow.tenant == MemberRow.tenant)
+                .where(MemberRow.subject == principal.id, TenantRow.state.not_in(GONE))
+                .order_by(MemberRow.tenant, MemberRow.role)
             )
             return _memberships(rows.all())
 

@@ -46,6 +46,7 @@ class Permission(StrEnum):
     ACCOUNT_READ = "account:read"
     ACCOUNT_WRITE = "account:write"
     TOKEN_WRITE = "token:write"  # noqa: S105 - the name of a permission
+    TENANT_WRITE = "tenant:write"
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from control_plane.policy.roles import RoleBook
 from control_plane.policy.rules import SUPPLIED
 from control_plane.policy.snapshots import read_snapshot
 from control_plane.policy.tables import TenantRow
+from control_plane.policy.tenant_states import GONE
 
 PLATFORM_TENANT: Final = TenantId(PLATFORM)
 MAX_SNAPSHOTS: Final = 4096  # tenants kept compiled; each is some tens of KiB
@@ -115,7 +116,8 @@ class PolicyService:
         principal = unsafe_operator()
         decision = Decision(True, "operator-shell", "")
         async with self._database.transaction(resource.tenant) as session:
-            known = await session.get(TenantRow, resource.tenant) is not None
+            row = await session.get(TenantRow, resource.tenant)
+            known = row is not None and row.state not in GONE
             if known:
                 await self._write(session, resource.tenant, principal, permission, resource, decision)
         if not known:
@@ -142,7 +144,8 @@ class PolicyService:
         """The tenant's rules as of this transaction: the version is read each time, the rest when it has changed."""
         if not TENANT_PATTERN.fullmatch(tenant):
             return None
-        version = await session.scalar(select(TenantRow.policy_version).where(TenantRow.tenant == tenant))
+        wanted = select(TenantRow.policy_version).where(TenantRow.tenant == tenant, TenantRow.state.not_in(GONE))
+        version = await session.scalar(wanted)
         if version is None:
             return None
         known = self._snapshots.get(tenant)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.foundation.database import Base, UtcDateTime
@@ -12,6 +12,8 @@ from control_plane.foundation.row_security import PLATFORM_READABLE
 
 
 class TenantRow(Base):
+    """`state` is one of `tenant_states.TenantState`. A deleted tenant's row stays: its name is never somebody else's."""
+
     __tablename__ = "tenants"
 
     tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
@@ -19,6 +21,35 @@ class TenantRow(Base):
     policy_version: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(String(700))
+    state: Mapped[str] = mapped_column(String(20), default="active", server_default="active")
+    state_reason: Mapped[str] = mapped_column(String(1000), default="", server_default="")
+    state_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
+    state_changed_by: Mapped[str] = mapped_column(String(700), default="", server_default="")
+
+
+class TenantQuotaRow(Base):
+    """The limits that were set for a tenant, by name; the others are the operator's."""
+
+    __tablename__ = "tenant_quotas"
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.tenant"), primary_key=True)
+    limits: Mapped[dict[str, int]] = mapped_column(JSON)
+    revision: Mapped[int]
+    changed_by: Mapped[str] = mapped_column(String(700))
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class TenantUsageRow(Base):
+    """What came in: bytes of `day` (UTC), rows of `window` and of the one before; see `quotas`."""
+
+    __tablename__ = "tenant_usage"
+
+    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
+    day: Mapped[str] = mapped_column(String(10))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    window: Mapped[int] = mapped_column(BigInteger)
+    events: Mapped[int] = mapped_column(BigInteger)
+    events_before: Mapped[int] = mapped_column(BigInteger)
 
 
 class MemberRow(Base):

@@ -3,7 +3,8 @@
     1. the tracepoint   of the tenant whose certificate sent it, sealed for that agent, into that table and version
     2. the number       (tracepoint, agent, sequence) seen before: kept already, nothing to do
     3. the bytes        `arrow_batches`: bounded, uncompressed, valid
-    4. one transaction  the batch, its place in the order, columns, accounting, receipts; the oldest make room
+    4. the quota        of the tenant: beyond it the rows are not kept, and stand in the accounting as lost(over_quota)
+    5. one transaction  the batch, its place in the order, columns, accounting, receipts; the oldest make room
 
 Nothing that an agent says decides where its rows land: the tenant comes from the certificate, the table from the request.
 """
@@ -23,6 +24,7 @@ from control_plane.foundation.clock import Clock
 from control_plane.foundation.database import DATABASE_UNREACHABLE, Database
 from control_plane.foundation.errors import DependencyUnavailable
 from control_plane.foundation.identifiers import AgentId, TenantId
+from control_plane.policy.quotas import Quotas
 from control_plane.records.arrivals import Arrivals
 from control_plane.records.arrow_batches import BadBatch, columns_of, read_batch
 from control_plane.records.model import Column
@@ -45,7 +47,15 @@ _WORD: Final = re.compile(r"[a-z0-9_]{1,40}", re.ASCII)
 class RecordIntake:
     """Implements `delivery.ports.BatchSink`."""
 
-    def __init__(self, database: Database, clock: Clock, tracepoints: TracepointDirectory, arrivals: Arrivals) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        tracepoints: TracepointDirectory,
+        arrivals: Arrivals,
+        quotas: Quotas | None = None,
+    ) -> None:
+        self._quotas = quotas or Quotas()
         self._database = database
         self._clock = clock
         self._tracepoints = tracepoints
@@ -82,6 +92,10 @@ class RecordIntake:
         position = await _next_position(session, tenant)  # the lock: from here on, one after the other in a tenant
         if await session.get(RecordBatchRow, (tenant, batch.tracepoint_id, agent, batch.sequence)) is not None:
             return ""
+        broken = None
+        if batch.rows:
+            broken = await self._quotas.take(session, tenant, batch.rows, len(batch.arrow), self._clock.now())
+        rows = 0 if broken else batch.rows
         session.add(
             RecordBatchRow(
                 tenant=tenant,
@@ -91,22 +105,23 @@ class RecordIntake:
                 position=position,
                 table_name=batch.table,
                 table_version=batch.table_version,
-                rows=batch.rows,
-                arrow=batch.arrow if batch.rows else b"",
+                rows=rows,
+                arrow=batch.arrow if rows else b"",
                 received_at=self._clock.now(),
             )
         )
         await session.execute(update(RecordHeadRow).where(RecordHeadRow.tenant == tenant).values(position=position))
-        await self._describe(session, tenant, batch, columns)
-        await _account(session, tenant, agent, batch)
+        await self._describe(session, tenant, batch, columns, rows)
+        await _account(session, tenant, agent, batch, over_quota=batch.rows - rows)
         for receipt in batch.receipts:
             await _add_receipt(session, tenant, batch, receipt)
         await session.flush()
         await _make_room(session, tenant, batch.table)
-        return ""
+        # Its number is kept, so that it is not counted twice; its rows are counted as lost and nowhere else.
+        return f"over_quota: the tenant's {broken}" if broken else ""
 
     async def _describe(
-        self, session: AsyncSession, tenant: TenantId, batch: records_pb2.Batch, columns: tuple[Column, ...]
+        self, session: AsyncSession, tenant: TenantId, batch: records_pb2.Batch, columns: tuple[Column, ...], rows: int
     ) -> None:
         now = self._clock.now()
         table = await session.get(RecordTableRow, (tenant, batch.table, batch.table_version))
@@ -123,7 +138,7 @@ class RecordIntake:
             session.add(table)
         if columns:
             table.columns = json.dumps([[column.name, column.type] for column in columns])
-        table.rows += batch.rows
+        table.rows += rows
         table.changed_at = now
 
 
@@ -169,7 +184,9 @@ async def _next_position(session: AsyncSession, tenant: TenantId) -> int:
     return position + 1
 
 
-async def _account(session: AsyncSession, tenant: TenantId, agent: AgentId, batch: records_pb2.Batch) -> None:
+async def _account(
+    session: AsyncSession, tenant: TenantId, agent: AgentId, batch: records_pb2.Batch, over_quota: int
+) -> None:
     row = await session.get(RecordAccountingRow, (tenant, batch.tracepoint_id, agent))
     if row is None:
         row = RecordAccountingRow(
@@ -181,8 +198,10 @@ async def _account(session: AsyncSession, tenant: TenantId, agent: AgentId, batc
             final=False,
             end_reason="",
             accounting="{}",
+            over_quota=0,
         )
         session.add(row)
+    row.over_quota += over_quota
     if batch.final:
         row.final = True
         row.end_reason = batch.end_reason

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.identifiers import TenantId
+from control_plane.policy.quotas import OVER_QUOTA
 from control_plane.records.arrow_batches import stored_batch
 from control_plane.records.model import Accounting, Column, Masked, Place, Row, Table
 from control_plane.records.rows import to_rows
@@ -46,8 +48,17 @@ async def accounting_of(session: AsyncSession, tenant: TenantId, table: str, tra
     """Summed over hosts and, without a tracepoint, over all that wrote into the table."""
     total = Accounting()
     for row in await _accounting_rows(session, tenant, table, tracepoint):
-        total += Accounting(**json.loads(row.accounting))
+        total += _counted(row)
     return total
+
+
+def _counted(row: RecordAccountingRow) -> Accounting:
+    """What the host counted, but for what arrived and was not kept."""
+    said = Accounting(**json.loads(row.accounting))
+    if not row.over_quota:
+        return said
+    lost = {**said.lost, OVER_QUOTA: row.over_quota}
+    return replace(said, delivered=max(0, said.delivered - row.over_quota), lost=lost)
 
 
 async def all_final(session: AsyncSession, tenant: TenantId, table: str, tracepoint: str) -> bool:

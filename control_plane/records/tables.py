@@ -69,6 +69,7 @@ class RecordAccountingRow(Base):
     accounting: Mapped[str] = mapped_column(Text)
     final: Mapped[bool]
     end_reason: Mapped[str] = mapped_column(String(40))
+    over_quota: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # rows that were not kept
 
 
 class RecordReceiptRow(Base):

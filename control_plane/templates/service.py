@@ -33,6 +33,7 @@ from control_plane.foundation.request_headers import check_match
 from control_plane.identity.model import PrincipalKind
 from control_plane.policy.conditions import Facts
 from control_plane.policy.model import Grant
+from control_plane.policy.quotas import Quota, Quotas
 from control_plane.policy.terms import confirm
 from control_plane.templates.counting import Case, missing
 from control_plane.templates.dossier import Dossiers, Review
@@ -41,6 +42,7 @@ from control_plane.templates.model import ApprovedTemplate, Submitted, TemplateV
 from control_plane.templates.reading import approved_row, newest_row, reviews_of, version_of, version_row
 from control_plane.templates.requirements import Requirement
 from control_plane.templates.tables import TemplateReviewRow, TemplateVersionRow
+from control_plane.templates.tallies import count_templates
 from language import canonical, front_end
 from language.errors import TemplateError
 from language.model import Template
@@ -53,7 +55,10 @@ _LIVE: Final = (State.IN_REVIEW, State.APPROVED)
 
 
 class TemplateService:
-    def __init__(self, database: Database, audit: AuditTrail, clock: Clock, review: Review) -> None:
+    def __init__(
+        self, database: Database, audit: AuditTrail, clock: Clock, review: Review, quotas: Quotas | None = None
+    ) -> None:
+        self._quotas = quotas or Quotas()
         self._database = database
         self._audit = audit
         self._clock = clock
@@ -302,6 +307,9 @@ class TemplateService:
             if newest.state == State.DRAFT and newest.author == grant.principal.id:
                 await self._open(session, grant, newest, requirement)
                 return version_of(newest, ()), True
+        if newest is None:
+            used = await count_templates(session, tenant)
+            await self._quotas.refuse_more(session, tenant, Quota.TEMPLATES, used)
         row = TemplateVersionRow(
             tenant=tenant,
             name=name,

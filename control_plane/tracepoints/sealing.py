@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from wire.identity import agent_uri
@@ -23,26 +22,27 @@ from control_plane.foundation.audited import audited
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.correlation import current_request_id
 from control_plane.foundation.database import Database
-from control_plane.foundation.errors import Conflict, Denied, TooMany
+from control_plane.foundation.errors import Conflict, Denied
 from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.masking.model import MaskedPlan
 from control_plane.masking.service import MaskingService
 from control_plane.policy.locks import Lock, active_locks, hit, locked_agents, locked_build_ids
 from control_plane.policy.model import Grant
+from control_plane.policy.quotas import Quota, Quotas
 from control_plane.policy.roles import RoleBook
+from control_plane.policy.tables import TenantRow
 from control_plane.signing.model import SealContext
 from control_plane.signing.service import Signer
 from control_plane.templates.service import TemplateService
 from control_plane.tracepoints.enforcement import touched_by
-from control_plane.tracepoints.lifecycle import LIVE, WAITING, AgentState, Event, State, after
+from control_plane.tracepoints.lifecycle import AgentState, Event, State, after
 from control_plane.tracepoints.model import Accounting, Tracepoint
 from control_plane.tracepoints.ports import ActiveAgents
 from control_plane.tracepoints.publications import Publications
 from control_plane.tracepoints.reading import agents_of, target_of, tracepoint_of
 from control_plane.tracepoints.tables import TracepointAgentRow, TracepointRow
-
-MAX_LIVE: Final = 500  # tracepoints of one tenant at once: each is a program, a ring and a stream of rows on every host
+from control_plane.tracepoints.tallies import count_alive
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Path:
     store: SpecStore
     wrapper: KeyWrapper
     book: RoleBook
+    quotas: Quotas = field(default_factory=Quotas)
 
 
 @dataclass(frozen=True)
@@ -189,12 +190,10 @@ class Sealing:
                 status.state = AgentState.STOPPED.value
 
     async def refuse_too_many(self, session: AsyncSession, tenant: str) -> None:
-        """Raises TooMany."""
-        alive = select(func.count()).where(
-            TracepointRow.tenant == tenant, TracepointRow.state.in_([state.value for state in (*LIVE, *WAITING)])
-        )
-        if (await session.scalar(alive) or 0) >= MAX_LIVE:
-            raise TooMany(f"this tenant has {MAX_LIVE} tracepoints alive, as many as it may: stop one first")
+        """Raises TooMany. Requests of a tenant are counted one after the other."""
+        await session.execute(select(TenantRow.tenant).where(TenantRow.tenant == tenant).with_for_update())
+        alive = await count_alive(session, tenant)
+        await self.path.quotas.refuse_more(session, TenantId(tenant), Quota.ACTIVE_TRACEPOINTS, alive)
 
     async def log(
         self,

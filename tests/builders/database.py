@@ -9,7 +9,9 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -65,9 +67,37 @@ async def everything_dropped(database: Database) -> None:
             await connection.exec_driver_sql(statement)
 
 
+@dataclass
+class PostgresqlServer:
+    """A private PostgreSQL on a Unix socket, which a test may stop and start again."""
+
+    url: str  # for SQLAlchemy
+    _control: list[Path | str]
+    _options: str
+    _quiet: dict[str, Any]
+    _running: bool = False
+
+    def start(self) -> None:
+        log = self._quiet["cwd"] / "log"
+        subprocess.run([*self._control, "-o", self._options, "-l", log, "start"], check=True, **self._quiet)
+        self._running = True
+
+    def stop(self) -> None:
+        """As when the machine is gone: no connection is asked."""
+        if self._running:
+            subprocess.run([*self._control, "-m", "immediate", "stop"], check=True, **self._quiet)
+        self._running = False
+
+
 @contextmanager
 def postgresql_server() -> Iterator[str]:
-    """A private PostgreSQL on a Unix socket; its URL for SQLAlchemy. Skips where Debian's `postgresql` is missing."""
+    """The URL of a private PostgreSQL. Skips where Debian's `postgresql` is missing."""
+    with stoppable_postgresql() as server:
+        yield server.url
+
+
+@contextmanager
+def stoppable_postgresql() -> Iterator[PostgresqlServer]:
     if not _POSTGRESQL:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     binaries = _POSTGRESQL[-1].parent
@@ -79,15 +109,19 @@ def postgresql_server() -> Iterator[str]:
         user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     cluster = directory / "cluster"
     initdb = [binaries / "initdb", "-D", cluster, "-U", "probegate", "-A", "trust", "-E", "UTF8", "--no-sync"]
-    options = f"-k {directory} -c listen_addresses='' -c fsync=off"
-    control = [binaries / "pg_ctl", "-D", cluster, "-w", "-t", "60"]
     quiet = {"stdout": subprocess.DEVNULL, "cwd": directory, **user}
+    server = PostgresqlServer(
+        url=f"postgresql+asyncpg://probegate@/postgres?host={directory}",
+        _control=[binaries / "pg_ctl", "-D", cluster, "-w", "-t", "60"],
+        _options=f"-k {directory} -c listen_addresses='' -c fsync=off",
+        _quiet=quiet,
+    )
     try:
         subprocess.run(initdb, check=True, **quiet)
-        subprocess.run([*control, "-o", options, "-l", directory / "log", "start"], check=True, **quiet)
+        server.start()
         try:
-            yield f"postgresql+asyncpg://probegate@/postgres?host={directory}"
+            yield server
         finally:
-            subprocess.run([*control, "-m", "immediate", "stop"], check=True, **quiet)
+            server.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)

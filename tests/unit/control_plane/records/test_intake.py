@@ -10,7 +10,9 @@ from wire.v1 import records_pb2
 
 from control_plane.foundation.database import EveryTenant
 from control_plane.policy.model import Permission
+from control_plane.policy.quotas import Quota, Quotas
 from control_plane.records import intake as intake_module
+from control_plane.records.intake import RecordIntake
 from control_plane.records.model import TracepointFacts
 from control_plane.records.tables import RecordBatchRow
 from tests.builders.principals import grant
@@ -131,3 +133,19 @@ async def test_columns_are_those_of_the_newest_batch(intake, records):
     await intake.store("acme", "ag_1", wire_batch(2, pa.array(["<CARD>"])))
     (table,) = await records.tables(READ)
     assert json.dumps([(column.name, column.type) for column in table.columns][-1]) == '["units", "string"]'
+
+
+async def test_rows_beyond_the_quota_are_not_kept_and_stand_in_the_accounting(
+    database, clock, directory, arrivals, records
+):
+    intake = RecordIntake(database, clock, directory, arrivals, Quotas({Quota.EVENTS_PER_SECOND: 1}))
+    first, second = wire_batch(1, [1] * 8, hits=10), wire_batch(2, [1] * 8, hits=20)
+    second.accounting.delivered, second.accounting.filtered = 16, 4
+    assert await intake.store("acme", "ag_1", first) == ""
+    assert (await intake.store("acme", "ag_1", second)).startswith("over_quota: the tenant's events_per_second")
+    assert await intake.store("acme", "ag_1", second) == ""  # sent again: counted once
+
+    answer = await records.rows(READ, "money_sum", 100)
+    assert len(answer.rows) == 8
+    assert (answer.accounting.delivered, dict(answer.accounting.lost)) == (8, {"over_quota": 8})
+    assert answer.accounting.adds_up

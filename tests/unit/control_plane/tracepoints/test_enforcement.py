@@ -7,12 +7,14 @@ from datetime import timedelta
 import pytest
 from wire.v1 import gateway_pb2
 
-from control_plane.foundation.errors import Conflict, Denied, Invalid
+from control_plane.foundation.errors import Conflict, Denied, Invalid, TooMany
 from control_plane.foundation.identifiers import TenantId
 from control_plane.policy.locks import LockKind
 from control_plane.policy.model import Permission
+from control_plane.policy.tables import TenantQuotaRow, TenantRow
 from control_plane.tracepoints.enforcement import LockedAgents
 from control_plane.tracepoints.lifecycle import State
+from control_plane.tracepoints.tallies import count_running
 from tests.builders.audit_trail import actions, entries
 from tests.builders.governing import ungoverned
 from tests.builders.principals import grant, principal
@@ -161,3 +163,51 @@ async def test_an_approval_taken_back_ends_what_runs_of_it(world) -> None:
     await world.templates.reject(reviewer, version.name, 1, version.digest, "a mistake")
     assert await world.enforcement.enforce() == 1
     assert await world.desired() == []
+
+
+def tenant(world, **state) -> TenantRow:
+    return TenantRow(
+        tenant="acme", title="", policy_version=1, created_at=world.clock.now(), created_by="system", **state
+    )
+
+
+async def test_what_runs_of_a_suspended_tenant_is_taken_back_and_nothing_new_starts(twenty) -> None:
+    world, *_ = twenty
+    async with world.database.transaction(TenantId("acme")) as session:
+        await session.merge(tenant(world, state="suspended", state_reason="the bill of October"))
+    assert await world.enforcement.enforce() == 20
+    assert await world.desired() == []
+    with pytest.raises(Denied, match="the bill of October"):
+        await world.request("money-sum", by="carol", name="new")
+
+
+async def test_a_tenant_has_as_many_tracepoints_as_its_quota(world) -> None:
+    await world.approved()
+    async with world.database.transaction(TenantId("acme")) as session:
+        session.add(tenant(world))
+        await session.flush()
+        limits = {"active_tracepoints": 1}
+        at = world.clock.now()
+        session.add(TenantQuotaRow(tenant="acme", limits=limits, revision=1, changed_by="system", changed_at=at))
+    await world.request(name="first")
+    with pytest.raises(TooMany, match="may have 1 active tracepoints and uses 1"):
+        await world.request(name="second")
+    await world.delete("first")
+    await world.request(name="second")
+
+
+async def test_what_was_stopped_may_run_until_its_agents_have_said_that_it_ended(world) -> None:
+    await world.approved()
+    tracepoint = await world.request()
+    for agent in ("ag_1", "ag_2"):
+        await world.says(agent, tracepoint, gateway_pb2.STATE_ARMED)
+    await world.delete()
+
+    async def may_run() -> int:
+        async with world.database.transaction(TenantId("acme")) as session:
+            return await count_running(session, "acme")
+
+    assert await may_run() == 1
+    for agent in ("ag_1", "ag_2"):
+        await world.says(agent, tracepoint, gateway_pb2.STATE_ENDED)
+    assert await may_run() == 0
