@@ -9,13 +9,14 @@ as `BoundPath`, for the compiler (`drop`) and the agent's masking. Used by `cont
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
 from language.expressions import parse
 from language.masking import Action, BadAction, Treatment, parse_treatment
+from language.masking_exceptions import MaskingException
 from language.masking_fields import Reference, field_path, references
 from language.masking_model import (
     VALUE_KINDS,
@@ -54,6 +55,7 @@ __all__ = [
     "type_matches",
 ]
 
+Excepted = Callable[[tuple[str, ...]], MaskingException | None]
 TEMPLATE: Final = "template"
 CONSTANT_RULE: Final = "constant"  # a literal of the approved text shows nothing of the target
 
@@ -71,18 +73,27 @@ class Decision:
         return Treatment(self.action, self.argument)
 
 
+def nothing_excepted(_path: tuple[str, ...]) -> None:
+    """Without exceptions."""
+
+
 def bind(
     captures: Sequence[Capture],
     masking: Iterable[tuple[str, str]],
     rulesets: Sequence[RuleSet],
     parameters: Collection[str] = (),
+    excepted: Excepted = nothing_excepted,
 ) -> tuple[BoundRule, ...]:
     """One rule for each capture, in their order. `masking` is the template's own: column -> action.
+
+    `excepted` says which approved exception holds for a field, if one does.
 
     Raises UnmaskedField for a capture without a rule and for a masking entry without a capture.
     """
     proposed = _proposals(captures, masking)
-    bound = tuple(_bind_one(capture, proposed.get(capture.column), rulesets, parameters) for capture in captures)
+    bound = tuple(
+        _bind_one(capture, proposed.get(capture.column), rulesets, parameters, excepted) for capture in captures
+    )
     _refuse_two_columns(captures, bound, parameters)
     return bound
 
@@ -97,11 +108,16 @@ def decide(reference: Reference, rulesets: Sequence[RuleSet], names: Sequence[st
 
 
 def _bind_one(
-    capture: Capture, proposed: Treatment | None, rulesets: Sequence[RuleSet], parameters: Collection[str]
+    capture: Capture,
+    proposed: Treatment | None,
+    rulesets: Sequence[RuleSet],
+    parameters: Collection[str],
+    excepted: Excepted,
 ) -> BoundRule:
     expression = parse(capture.expression, parameters)
     fields = tuple(dict.fromkeys(references(expression)))
     decisions: list[Decision] = []
+    loosened = False
     for reference in fields:
         decision = decide(reference, rulesets, (capture.column,))
         if decision is None:
@@ -109,6 +125,10 @@ def _bind_one(
                 f"column {capture.column!r} captures {reference.text}, and no masking rule covers it: "
                 "ask for a tenant rule that names it, or leave it out"
             )
+        exception = None if decision.action is Action.DROP else excepted(reference.path)
+        if exception is not None:
+            loosened = True
+            decision = Decision(exception.treatment.action, exception.label, exception.treatment.argument)
         decisions.append(decision)
     if not fields:
         decisions.append(Decision(Action.ALLOW, CONSTANT_RULE))
@@ -121,6 +141,8 @@ def _bind_one(
     inside = (
         () if path is None or strictest.action is Action.DROP else tuple(_inside(path, rulesets, strictest.treatment))
     )
+    if loosened:  # the default of its kind is what it was excepted from
+        inside = tuple(each for each in inside if not each.type.startswith(KIND_PREFIX))
     return BoundRule(capture.column, strictest.action, strictest.rule, inside, strictest.argument)
 
 

@@ -1,4 +1,4 @@
-"""functions, masking, agent: what a host has, and what is hidden of it."""
+"""functions, agent: what a host has, and the agents that run on them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,6 @@ def functions(call: Invocation, pattern: str, service: str, limit: int) -> None:
     found = call.api().functions(service, pattern, limit)
     rows = found["functions"] if call.form is not Form.TABLE else [_one_line(item) for item in found["functions"]]
     show(rows, call.form)
-
-
-@click.group()
-def masking() -> None:
-    """What is hidden before it leaves a host."""
-
-
-@masking.command("ls")
-@output_option
-@invocation
-def list_rules(call: Invocation) -> None:
-    """The masking rules of the tenant, besides the platform's own."""
-    show(call.api().masking_rules(), call.form)
 
 
 @click.group()

@@ -329,6 +329,41 @@ class Api:
     def masking_rules(self) -> list[Json]:
         return self._items(self._path("masking", "rules"), {})
 
+    def platform_masking_rules(self) -> list[Json]:
+        return self._items(self._path("masking", "platform"), {})
+
+    def put_masking_rule(self, name: str, rule: Mapping[str, Any]) -> Json:
+        """The rule, or the proposal when it hides less than before."""
+        return self._object("PUT", self._path("masking", "rules", name), rule)
+
+    def remove_masking_rule(self, name: str) -> Json:
+        """Empty when done; else a proposal."""
+        return self._object("DELETE", self._path("masking", "rules", name))
+
+    def masking_diff(self, name: str, rule: Mapping[str, Any] | None) -> Json:
+        return self._object("POST", self._path("masking", "diff"), {"rule": name, "document": rule})
+
+    def masking_preview(self, source: str) -> list[Json]:
+        found: list[Json] = self._object("POST", self._path("masking", "preview"), {"source": source})["items"]
+        return found
+
+    def masking_exceptions(self) -> list[Json]:
+        return self._items(self._path("masking", "exceptions"), {})
+
+    def put_masking_exception(self, name: str, exception: Mapping[str, Any]) -> Json:
+        """Always a proposal."""
+        return self._object("PUT", self._path("masking", "exceptions", name), exception)
+
+    def remove_masking_exception(self, name: str) -> Json:
+        return self._object("DELETE", self._path("masking", "exceptions", name))
+
+    def masking_keys(self) -> list[Json]:
+        return self._items(self._path("masking", "keys"), {})
+
+    def rotate_masking_key(self, message: str = "") -> Json:
+        """Always a proposal."""
+        return self._object("POST", self._path("masking", "keys"), {"message": message})
+
     def audit_search(self, **filters: str) -> Json:
         return self._object("GET", self._path("audit"), query={key: value for key, value in filters.items() if value})
 

@@ -34,8 +34,10 @@ from control_plane.http.app import create_app
 from control_plane.http.operations import check_operations, read_operations
 from control_plane.identity import routes as identity_routes
 from control_plane.identity.issuer import routes as issuer_routes
+from control_plane.masking import changing_routes as changing_masking_routes
 from control_plane.masking import routes as masking_routes
 from control_plane.masking.bound import PackMasks
+from control_plane.masking.changing import MaskingChanges
 from control_plane.masking.key_wrapping import KeyWrapper, load_or_make_wrapping_key
 from control_plane.masking.service import MaskingService
 from control_plane.policy import change_routes, lock_routes, person_routes, proposal_routes, tenant_routes
@@ -154,6 +156,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         governing_routes.router,
         templates_routes.router,
         masking_routes.router,
+        changing_masking_routes.router,
         delivery_routes.router,
         tracepoints_routes.router,
         request_routes.router,
@@ -186,7 +189,9 @@ def _add_templates(core: Core) -> None:
 
 def _add_masking(core: Core, wrapper: KeyWrapper) -> None:
     platform = load_rules(PLATFORM_RULES.read_text(encoding="utf-8"))
-    core.provision.add(MaskingService, MaskingService(core.database, core.audit, core.clock, platform, wrapper))
+    core.provision.add(MaskingService, MaskingService(core.database, core.clock, platform, wrapper))
+    changes = MaskingChanges(core.database, core.clock, platform, wrapper, core.provision.get(Proposals))
+    core.provision.add(MaskingChanges, changes)
 
 
 def _add_fleet(core: Core, switchboard: Switchboard, identification: Identification) -> None:

@@ -1,4 +1,4 @@
-"""A tenant's HMAC key: 32 random bytes, made when a plan first needs it, one epoch after another.
+"""A tenant's key for tokens: 32 random bytes, made when a plan first needs it, one epoch after another.
 
 Tokens made under one epoch join with each other, across hosts and tables; those of two epochs never do.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -45,6 +46,26 @@ async def current_key(session: AsyncSession, tenant: TenantId, wrapper: KeyWrapp
             if row is None:
                 raise
     return TenantKey(f"e{row.epoch}", wrapper.unwrap(tenant, row.epoch, row.wrapped))
+
+
+async def next_key(session: AsyncSession, tenant: TenantId, wrapper: KeyWrapper, clock: Clock) -> str:
+    """A new epoch: what is requested from now on joins with nothing that was. Its id."""
+    row = await _newest(session, tenant)
+    epoch = 1 if row is None else row.epoch + 1
+    wrapped = wrapper.wrap(tenant, epoch, secrets.token_bytes(KEY_BYTES))
+    session.add(MaskingKeyRow(tenant=tenant, epoch=epoch, wrapped=wrapped, created_at=clock.now()))
+    await session.flush()
+    return f"e{epoch}"
+
+
+async def epochs(session: AsyncSession, tenant: TenantId) -> tuple[tuple[int, datetime], ...]:
+    """Each epoch and when it began, the newest first; nothing of the keys."""
+    rows = await session.execute(
+        select(MaskingKeyRow.epoch, MaskingKeyRow.created_at)
+        .where(MaskingKeyRow.tenant == tenant)
+        .order_by(MaskingKeyRow.epoch.desc())
+    )
+    return tuple((epoch, begun) for epoch, begun in rows)
 
 
 async def _newest(session: AsyncSession, tenant: TenantId) -> MaskingKeyRow | None:

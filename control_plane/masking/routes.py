@@ -1,18 +1,20 @@
-"""Masking over HTTP: the rules of the tenant and of the platform, and what they would do to a template."""
+"""Masking over HTTP: what holds in a tenant, and what it would do to a template. Changes are `changing_routes`."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
 from control_plane.foundation.bodies import Body
 from control_plane.foundation.provision import provided
-from control_plane.foundation.request_headers import IfMatch, quoted
+from control_plane.foundation.request_headers import quoted
+from control_plane.masking.exceptions import ApprovedException
 from control_plane.masking.model import Preview, TenantRule
-from control_plane.masking.service import MaskingService, settings_etag
+from control_plane.masking.rules import settings_etag
+from control_plane.masking.service import MaskingService
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.model import Permission
 from language.masking import Action
@@ -136,6 +138,41 @@ class PreviewsOut(BaseModel):
     items: list[PreviewOut]
 
 
+class ExceptionOut(BaseModel):
+    name: str
+    exception: dict[str, Any]
+    revision: int
+    author: str
+    approved_by: str
+    approved_at: datetime
+
+    @classmethod
+    def of(cls, found: ApprovedException) -> ExceptionOut:
+        return cls(
+            name=found.exception.name,
+            exception=found.document,
+            revision=found.revision,
+            author=found.author,
+            approved_by=found.approved_by,
+            approved_at=found.approved_at,
+        )
+
+
+class ExceptionsOut(BaseModel):
+    items: list[ExceptionOut]
+    next: None = None
+
+
+class KeyOut(BaseModel):
+    key_id: str
+    created_at: datetime
+
+
+class KeysOut(BaseModel):
+    items: list[KeyOut]
+    next: None = None
+
+
 @router.get("/v1/tenants/{tenant}/masking/rules")
 @requires(Permission.MASKING_READ)
 async def list_rules(grant: Granted, service: Service) -> RulesOut:
@@ -154,24 +191,6 @@ async def platform_rules(_grant: Granted, service: Service) -> PlatformOut:
     )
 
 
-@router.put("/v1/tenants/{tenant}/masking/rules/{rule}")
-@requires(Permission.MASKING_WRITE, name="rule")
-async def put_rule(
-    grant: Granted, rule: str, body: PutRule, service: Service, response: Response, if_match: IfMatch = None
-) -> RuleOut:
-    """Create or replace a rule of the tenant; it holds for tracepoints that are requested from now on."""
-    document = body.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    found = await service.put(grant, rule, document, if_match)
-    response.headers["ETag"] = f'"{found.etag}"'
-    return RuleOut.of(found)
-
-
-@router.delete("/v1/tenants/{tenant}/masking/rules/{rule}", status_code=204)
-@requires(Permission.MASKING_WRITE, name="rule")
-async def delete_rule(grant: Granted, rule: str, service: Service, if_match: IfMatch = None) -> None:
-    await service.delete(grant, rule, if_match)
-
-
 @router.get("/v1/tenants/{tenant}/masking/settings")
 @requires(Permission.MASKING_READ)
 async def settings(grant: Granted, service: Service, response: Response) -> SettingsBody:
@@ -180,14 +199,18 @@ async def settings(grant: Granted, service: Service, response: Response) -> Sett
     return SettingsBody(strict=strict)
 
 
-@router.put("/v1/tenants/{tenant}/masking/settings")
-@requires(Permission.MASKING_WRITE)
-async def put_settings(
-    grant: Granted, body: SettingsBody, service: Service, response: Response, if_match: IfMatch = None
-) -> SettingsBody:
-    await service.set_strict(grant, strict=body.strict, if_match=if_match)
-    response.headers["ETag"] = quoted(settings_etag(strict=body.strict))
-    return body
+@router.get("/v1/tenants/{tenant}/masking/exceptions")
+@requires(Permission.MASKING_READ)
+async def list_exceptions(grant: Granted, service: Service) -> ExceptionsOut:
+    """What two people agreed to show of one template for a time; those that are over as well."""
+    return ExceptionsOut(items=[ExceptionOut.of(found) for found in await service.exceptions(grant)])
+
+
+@router.get("/v1/tenants/{tenant}/masking/keys")
+@requires(Permission.MASKING_READ)
+async def list_keys(grant: Granted, service: Service) -> KeysOut:
+    """The epochs of the tenant's key: tokens of one join with each other, those of two never do."""
+    return KeysOut(items=[KeyOut(key_id=f"e{epoch}", created_at=begun) for epoch, begun in await service.epochs(grant)])
 
 
 @router.post("/v1/tenants/{tenant}/masking/preview")

@@ -46,6 +46,10 @@ async def is_strict(session: AsyncSession, tenant: TenantId) -> bool:
     return row is not None and row.strict
 
 
+def settings_etag(*, strict: bool) -> str:
+    return "strict" if strict else "defaults"
+
+
 async def rule_set(session: AsyncSession, tenant: TenantId) -> RuleSet:
     """The tenant's part of what decides, as it is in this transaction."""
     rules = tuple(found.rule for found in await tenant_rules(session, tenant))

@@ -1,4 +1,4 @@
-"""A tenant's masking rules, its settings, and the epochs of its HMAC key."""
+"""A tenant's masking rules, their exceptions, its settings, and the epochs of its key."""
 
 from __future__ import annotations
 
@@ -28,6 +28,20 @@ class MaskingSettingsRow(Base):
 
     tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
     strict: Mapped[bool]
+
+
+class MaskingExceptionRow(Base):
+    """Agreed to by two people. `document` is its JSON form, read again by `language.masking_exceptions` at each use."""
+
+    __tablename__ = "masking_exceptions"
+
+    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    document: Mapped[str] = mapped_column(Text)
+    revision: Mapped[int]
+    author: Mapped[str] = mapped_column(String(700))
+    approved_by: Mapped[str] = mapped_column(String(700))
+    approved_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class MaskingKeyRow(Base):
