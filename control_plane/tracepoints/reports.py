@@ -50,6 +50,7 @@ _EVENTS: Final[Mapping[str, AuditAction]] = {
     )
 }
 _BEFORE_ADMISSION: Final = frozenset({AgentState.PENDING, AgentState.REFUSED})
+_NEVER_RAN: Final = frozenset({AgentState.REFUSED, AgentState.FAILED})
 _log = logging.getLogger(__name__)
 
 
@@ -105,6 +106,8 @@ class AgentReports:
                 )
                 await self._once(session, row, status, AuditAction.AGENT_REFUSE)
             case gateway_pb2.Status():
+                if status.state in _NEVER_RAN and report.state == gateway_pb2.STATE_ENDED:
+                    return  # it answers the retraction of what it never ran; why it did not is what people have to read
                 _tell(status, report)
                 if report.event in _EVENTS:
                     await self._once(session, row, status, _EVENTS[report.event])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.runtime import inventory
+from client.sdk import Api, Credentials
 from deploy.local_stack import LocalStack, Person
 from tests.integration.conftest import ADA, ADMIN, DORA, VERA
 
@@ -30,7 +31,7 @@ spec:
     at: entry+return
     capture: {{latency: latency()}}
   table: {table}
-  limits: {{ttl: 20m, cpu: {cpu}}}
+  limits: {{ttl: 20m, cpu: {cpu}, maxHits: 1000000}}
 """
 # Three agents that see one shop each are three processes: one more than is let through.
 APPROVALS = (
@@ -54,7 +55,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     approvals = directory / "approvals.yaml"
     assert "processes: 2" in APPROVALS
     approvals.write_text(APPROVALS)
-    stack = LocalStack(directory, lease_seconds=10, settings={"PROBEGATE_APPROVALS": str(approvals)})
+    stack = LocalStack(
+        directory,
+        lease_seconds=10,
+        settings={"PROBEGATE_APPROVALS": str(approvals), "OTEL_RESOURCE_ATTRIBUTES": "environment=staging"},
+    )
     try:
         people = (ADMIN, ADA, VERA, DORA, ROY)
         stack.start_server(people, administrator=ADMIN)
@@ -62,7 +67,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
             stack.sign_in(person)
         stack.start_shop("-every", "1ms", "-quiet")
         stack.join_agent(ADMIN, "agent-1", host_file=STRICT_HOST)
-        stack.join_agent(ADMIN, "agent-2")
+        stack.join_agent(ADMIN, "agent-2", host_file="allowDryRuns: true\n")
         stack.join_agent(ADMIN, "agent-3")
         yield stack
     finally:
@@ -140,7 +145,7 @@ def test_a_nack_stops_the_roll_out_and_takes_back_what_runs(stack, tmp_path) -> 
         lambda: (found := shown(stack, "refused"))["rollout"] and found["rollout"]["state"] == "stopped" and found
     )
     assert stopped, shown(stack, "refused")
-    assert "refused it: denied_by_host" in stopped["detail"]
+    assert "refused it: denied_by_host" in stopped["detail"], json.dumps([stopped["rollout"], stopped["agents"]])
     assert until(lambda: shown(stack, "refused")["state"] in {"ended", "failed"})
     assert until(lambda: programs() <= before), "the kernel still holds some of it"
     assert any("refused it" in notice["text"] for notice in stack.json(VERA, "notices"))
@@ -197,3 +202,31 @@ def test_a_start_in_the_future_starts_then_and_a_withdrawn_one_never(stack, tmp_
     listed = json.loads(stack.run(ADA, "tracepoint", "ls", "-o", "json").stdout)
     assert [item["state"] for item in listed if item["name"] == "later"] == ["active", "ended"]
     assert stack.run(ADA, "tracepoint", "stop", "later").returncode == 0
+
+
+def test_a_reviewer_sees_masked_rows_where_tenant_and_host_allow_it(stack, tmp_path) -> None:
+    file = tmp_path / "unseen.yaml"
+    text = LATENCY.format(name="unseen", function=CHARGE, table="unseen", cpu="5%")
+    file.write_text(text.replace("{latency: latency()}", "{email: o.Email, card: o.Card.Number, latency: latency()}"))
+    assert stack.run(ADA, "template", "submit", str(file)).returncode == 0
+    no = stack.run(DORA, "template", "review", "unseen", "--dry-run", "staging")
+    assert (no.returncode, "environments: none" in no.stderr) == (DENIED, True), no.stderr
+    admin = Api(Credentials.load(Path(stack.person_environment(ADMIN)["PROBEGATE_CONFIG"])), "acme")
+    admin.put_run_policy({"dryRun": {"environments": ["staging"]}})
+
+    looks = {agent["id"]: _look(stack, str(agent["id"])) for agent in stack.agents(ADMIN)}
+    shown = [look for look in looks.values() if look["rows"]]
+    assert len(shown) == 1, looks
+    for row in shown[0]["rows"]:
+        assert ("@example" not in row["email"], row["latency"] > 0) == (True, True)
+        assert not {"4111", "5500"} & {row["card"][:4]}
+    assert all("allows no dry runs" in look["problem"] for look in looks.values() if not look["rows"])
+    by_author = stack.run(ADA, "template", "review", "unseen", "--dry-run", "staging")
+    assert by_author.returncode == DENIED
+    assert "unseen" not in {table["name"] for table in stack.json(ADA, "tables")}
+
+
+def _look(stack: LocalStack, agent: str) -> dict:
+    page = stack.json(DORA, "template", "review", "unseen", "--dry-run", "staging", "--agent", agent)
+    assert isinstance(page, dict)
+    return page["dry_run"]

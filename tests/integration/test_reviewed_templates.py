@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from pathlib import Path
 
@@ -65,7 +66,16 @@ def test_a_pipeline_submits_and_waits(stack: LocalStack, tmp_path: Path) -> None
     file.write_text(TEMPLATE.read_text().replace("name: checkout-money-sum", "name: pipeline-sum"))
     waiting = stack.run(ADA, "template", "submit", str(file), "--wait", "--for", "1s")
     assert waiting.returncode == 5, waiting.stderr
-    assert stack.run(GRACE, "template", "deny", "pipeline-sum", "--reason", "no").returncode == 0
+    command = stack.client_command("template", "submit", str(file), "--wait", "--for", "60s")
+    environment = stack.person_environment(ADA)
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as pipeline:
+        assert pipeline.stderr is not None
+        assert "waiting for a reviewer" in pipeline.stderr.readline()
+        assert stack.run(GRACE, "template", "deny", "pipeline-sum", "--reason", "no").returncode == 0
+        out, _ = pipeline.communicate(timeout=30)
+    assert (pipeline.returncode, "rejected" in out) == (DENIED, True)
     file.write_text("kind: nothing\n")
     assert stack.run(ADA, "template", "lint", str(file)).returncode == 2
 

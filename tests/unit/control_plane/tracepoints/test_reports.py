@@ -171,3 +171,17 @@ async def test_without_redis_the_end_has_to_be_said_again(world, running) -> Non
     with pytest.raises(DependencyUnavailable):
         await world.says("ag_1", running, ENDED, end_reason="max_hits")
     assert (await world.show()).state is State.PENDING
+
+
+async def test_why_an_agent_refused_stays_when_it_answers_the_retraction(world) -> None:
+    """Every agent refused: it is taken back, and each says that it runs nothing of it. That is not the news."""
+    await world.approved()
+    found = await world.request()
+    for agent in ("ag_1", "ag_2"):
+        nack = gateway_pb2.Nack(tracepoint_id=found.id, version=1, reason="denied_by_host", detail="not here")
+        await world.reports.report(TenantId("acme"), AgentId(agent), nack)
+        await world.says(agent, found, gateway_pb2.STATE_ENDED, end_reason="deleted", detail="runs nothing of it")
+    shown = await world.show(found.id)
+    assert [(agent.state.value, agent.detail) for agent in shown.agents] == [
+        ("refused", "denied_by_host: not here")
+    ] * 2
