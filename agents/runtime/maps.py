@@ -30,6 +30,8 @@ NAME_PREFIX: Final = "pg_"  # how our maps and programs are known in the kernel'
 POSSIBLE_CPUS: Final = Path("/sys/devices/system/cpu/possible")
 BURST_NS: Final = 1_000_000_000  # a second's worth may come at once: what "N a second" means to a person
 NS_PER_SECOND: Final = 1_000_000_000
+STASH_FILLED: Final = 0.75  # of STASH: from here on its oldest entries expire, before a call finds no room
+ENTERED: Final = 8  # bytes at the start of a stash value: the record's own time, CLOCK_BOOTTIME ns
 
 
 class ProbeMaps:
@@ -39,6 +41,7 @@ class ProbeMaps:
         self._specs = {spec.name: spec for spec in specs}
         self._fds: dict[MapName, int] = {}
         self._control: Control | None = None
+        self._expired = 0  # entries of STASH that were taken out
         try:
             for spec in specs:
                 self._fds[spec.name] = _create(spec)
@@ -76,13 +79,36 @@ class ProbeMaps:
             keys = (_U32.pack(index) for index in range(spec.max_entries))
             raw = b"".join(bpf_syscall.map_lookup(fd, key, stride) or bytes(stride) for key in keys)
         sums = np.frombuffer(raw, dtype="<u8").reshape(-1, cpus).sum(axis=1)
-        return {counter: int(sums[counter]) for counter in Counter if counter < len(sums)}
+        found = {counter: int(sums[counter]) for counter in Counter if counter < len(sums)}
+        if self._expired:
+            found[Counter.LOST_NO_RETURN] += self._expired
+        return found
+
+    def relieve(self) -> None:
+        """Before STASH is full its oldest quarter expires: calls that will not return (panics, exceptions, threads that
+        ended) would leave no room for those that do. Each counts as a call without a return.
+        """
+        spec = self._specs.get(MapName.STASH)
+        if spec is None:
+            return
+        counted = dict(self.counters())
+        under_way = counted.pop(Counter.HITS) - sum(counted.values()) + counted[Counter.UNPAIRED_RETURN]
+        if under_way < spec.max_entries * STASH_FILLED:
+            return
+        fd = self._fds[MapName.STASH]
+        entries = [(bpf_syscall.map_lookup(fd, key, spec.value_size), key) for key in self._stashed(spec)]
+        entered = sorted((value[:ENTERED], key) for value, key in entries if value is not None)
+        oldest = sorted(entered, key=lambda each: int.from_bytes(each[0], "little"))[: spec.max_entries // 4]
+        self._expired += sum(bpf_syscall.map_delete(fd, key) for _, key in oldest)
 
     def in_flight(self) -> int:
         """Keys in STASH. Bounded: a walk is begun again by the kernel whenever the key it stands on is deleted."""
         spec = self._specs.get(MapName.STASH)
         if spec is None:
             return 0
+        return len(self._stashed(spec))
+
+    def _stashed(self, spec: MapSpec) -> set[bytes]:
         seen: set[bytes] = set()
         key: bytes | None = None
         for _ in range(2 * spec.max_entries):
@@ -90,7 +116,7 @@ class ProbeMaps:
             if key is None:
                 break
             seen.add(key)
-        return len(seen)
+        return seen
 
     def close(self) -> None:
         if self._control is not None:

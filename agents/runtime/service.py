@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -41,6 +42,7 @@ from agents.runtime.programs import LoadedProgram, load
 from agents.runtime.ring import RingReader
 from agents.runtime.watch import ProcessWatch
 
+RELIEVE_SECONDS: Final = 1.0  # between two looks at how full the stash is: each reads all counters
 _ORDER: Final = {Role.RETURN: 0, Role.ENTRY: 1}  # an entry must find its return watched
 
 
@@ -87,6 +89,7 @@ class _Probe:
         self._resources = contextlib.ExitStack()
         self._attachment: Attachment = MultiAttachment() if method is AttachMethod.UPROBE_MULTI else PerfAttachment()
         self._loaded: list[LoadedProgram] = []
+        self._relieve_at = 0.0
 
     def enter(
         self,
@@ -137,6 +140,9 @@ class _Probe:
 
     def drain(self, limit: int) -> npt.NDArray[np.uint8]:
         self._forget_ended()
+        if (now := time.monotonic()) >= self._relieve_at:
+            self._relieve_at = now + RELIEVE_SECONDS
+            self._maps.relieve()
         return self._ring.drain(limit)
 
     def waiting(self) -> int:

@@ -54,6 +54,10 @@ class ValueProgram:
         self._aside = ThreadPoolExecutor(CLOSING)
         self._closing: list[Future[None]] = []
 
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
     def run(self, scenario: str) -> list[dict]:
         self._child.stdin.write(f"run {scenario}\n")
         self._child.stdin.flush()
