@@ -33,6 +33,7 @@ DEFAULT_TOKEN_LIFE: Final = timedelta(days=90)  # of a personal token at most: a
 QUOTAS: Final = frozenset(
     {"active_tracepoints", "templates", "events_per_second", "bytes_per_day", "requests_per_second"}
 )
+DEFAULT_STEP_UP: Final = timedelta(minutes=15)  # how old a sign-in may be that approves what is risky
 DEFAULT_MAX_TTL: Final = timedelta(hours=24)  # a forgotten probe must not outlive the day it was asked for
 
 
@@ -66,6 +67,8 @@ class Settings:
     lease: timedelta
     max_ttl: timedelta
     max_token_life: timedelta
+    step_up_age: timedelta
+    step_up_acr: tuple[str, ...]
     issuers: tuple[ExternalIssuer, ...]
     workload_issuers: tuple[WorkloadIssuer, ...]
     embedded_issuer: bool
@@ -98,6 +101,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         lease=_lease(environ),
         max_ttl=_duration(environ, "PROBEGATE_MAX_TTL", DEFAULT_MAX_TTL),
         max_token_life=_duration(environ, "PROBEGATE_MAX_TOKEN_LIFE", DEFAULT_TOKEN_LIFE),
+        step_up_age=_duration(environ, "PROBEGATE_STEP_UP_AGE", DEFAULT_STEP_UP),
+        step_up_acr=tuple(environ.get("PROBEGATE_STEP_UP_ACR", "").split()),
         issuers=_issuers(environ, "PROBEGATE_ISSUERS", read_issuers),
         workload_issuers=_issuers(environ, "PROBEGATE_WORKLOAD_ISSUERS", read_workload_issuers),
         quotas=_quotas(environ),

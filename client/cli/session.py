@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import webbrowser
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import click
 
 from client.cli.context import Invocation, invocation, output_option
 from client.cli.output import say, show, show_one
-from client.sdk import Context, Credentials, NotSignedIn
+from client.sdk import Api, ApiError, Context, Credentials, NotSignedIn
 from client.sdk import login as flows
 from client.sdk.credentials import DEFAULT_SERVER
+
+T = TypeVar("T")
 
 
 @click.command()
@@ -103,6 +107,27 @@ def ctx(call: Invocation, name: str | None, tenant: str) -> None:
     if tenant:
         credentials.put(replace(credentials.current(), tenant=tenant))
     show((_described(c, credentials.active) for c in credentials.contexts.values()), call.form)
+
+
+def freshly(call: Invocation, do: Callable[[Api], T]) -> T:
+    """Do it; where that needs a fresher or stronger sign-in, sign in again the way it was done before, and go on."""
+    try:
+        return do(call.api())
+    except ApiError as problem:
+        if problem.code != "step_up_required":
+            raise
+        say(f"{problem}")
+        credentials = Credentials.load()
+        known = credentials.current()
+        age = problem.extra.get("max_age")
+        fresh = flows.Freshness(age if isinstance(age, int) else None, str(problem.extra.get("acr_values", "")))
+        where = (known.server, known.name, known.tenant)
+        if known.flow == "device":
+            context = flows.by_device(*where, _show_code, issuer_name=known.issuer_name, freshness=fresh)
+        else:
+            context = flows.by_browser(*where, _open, known.issuer_name, fresh)
+        credentials.put(context, activate=False)
+        return do(call.api())
 
 
 def _described(context: Context, active: str) -> dict[str, object]:

@@ -15,6 +15,7 @@ from client.cli.exits import Exit
 from client.cli.notices import say_open_notices
 from client.cli.output import Form, say, show, show_one
 from client.cli.review_page import print_page
+from client.cli.session import freshly
 from client.sdk import Api, ClientError
 from language import durations
 from language.errors import TemplateError
@@ -156,7 +157,7 @@ def approve(call: Invocation, name: str, digest: str, version: int | None, comme
     """Approve the exact bytes that a digest names."""
     api = call.api()
     number = version or int(_version(api, name, None)["version"])
-    found = api.approve(name, number, digest, comment)
+    found = freshly(call, lambda asked: asked.approve(name, number, digest, comment))
     show([found], call.form, COLUMNS)
 
 

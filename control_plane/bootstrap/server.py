@@ -34,6 +34,7 @@ from control_plane.http.app import create_app
 from control_plane.http.operations import check_operations, read_operations
 from control_plane.identity import routes as identity_routes
 from control_plane.identity.issuer import routes as issuer_routes
+from control_plane.identity.step_up import StepUp
 from control_plane.masking import changing_routes as changing_masking_routes
 from control_plane.masking import routes as masking_routes
 from control_plane.masking.bound import PackMasks
@@ -177,7 +178,10 @@ def _routers(settings: Settings) -> list[APIRouter]:
 def _add_templates(core: Core) -> None:
     platform = load_rules(PLATFORM_RULES.read_text(encoding="utf-8"))
     book = read_roles()
-    review = Review(read_approvals(core.settings.approvals), MemberReviewers(book, core.clock), PackMasks(platform))
+    step_up = StepUp(core.settings.step_up_age, core.settings.step_up_acr)
+    review = Review(
+        read_approvals(core.settings.approvals), MemberReviewers(book, core.clock), PackMasks(platform), step_up
+    )
     service = TemplateService(core.database, core.audit, core.clock, review, core.provision.get(Quotas))
     core.provision.add(TemplateService, service)
     core.provision.add(Idempotency, Idempotency(core.database, core.clock))

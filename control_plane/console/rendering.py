@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from control_plane.foundation.correlation import current_request_id
-from control_plane.foundation.errors import ProbegateError, Unauthenticated
+from control_plane.foundation.errors import ProbegateError, StepUpRequired, Unauthenticated
 from control_plane.foundation.provision import Provision
 from control_plane.http.problems import status_of
 from control_plane.identity.sessions import Sessions
@@ -36,6 +36,10 @@ class PageRoute(APIRoute):
         async def page(request: Request) -> Response:
             try:
                 return await handle(request)
+            except StepUpRequired as error:
+                again = {"next": _back(request), **error.extra}
+                query = urlencode({name: value for name, value in again.items() if value != ""})
+                return await render(request, "step_up.html", 401, detail=error.detail, again=f"{SIGN_IN}?{query}")
             except Unauthenticated as error:
                 if request.method == "GET":
                     return RedirectResponse(f"{SIGN_IN}?next={quote(request.url.path)}", 303)
@@ -46,6 +50,14 @@ class PageRoute(APIRoute):
                 return await problem_page(request, 422, "the form was not filled in as it must be")
 
         return page
+
+
+def _back(request: Request) -> str:
+    """The page that the form was on."""
+    given = request.path_params
+    if {"tenant", "template", "version"} <= given.keys():
+        return f"/console/{given['tenant']}/templates/{quote(given['template'])}?version={given['version']}"
+    return "/console"
 
 
 async def render(request: Request, page: str, status: int = 200, **values: Any) -> Response:

@@ -2,6 +2,7 @@
 
     ProbegateError
       Unauthenticated            401   who you are could not be established
+        StepUpRequired           401   not freshly or strongly enough for this: how old and how strong it must be
       Denied                     403   known, but not allowed: the rule and the missing condition
       NotFound                   404   absent, or of another tenant: the same answer
       Invalid                    422   the request itself: what was expected, what came, where
@@ -35,6 +36,12 @@ class ProbegateError(Exception):
 
 class Unauthenticated(ProbegateError):
     code = "unauthenticated"
+
+
+class StepUpRequired(Unauthenticated):
+    """`extra` has `max_age` in seconds and `acr_values` separated by spaces, empty when any strength will do (RFC 9470)."""
+
+    code = "step_up_required"
 
 
 class Denied(ProbegateError):

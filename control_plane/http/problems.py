@@ -29,6 +29,7 @@ from control_plane.foundation.errors import (
     NotFound,
     ProbegateError,
     Stale,
+    StepUpRequired,
     TooMany,
     Unauthenticated,
 )
@@ -38,6 +39,7 @@ MAX_ERRORS: Final = 20  # validation errors told at once
 RETRY_AFTER: Final = "5"  # seconds, with every 429 and 503
 
 STATUS: Final[tuple[tuple[type[ProbegateError], HTTPStatus], ...]] = (
+    (StepUpRequired, HTTPStatus.UNAUTHORIZED),
     (Unauthenticated, HTTPStatus.UNAUTHORIZED),
     (Denied, HTTPStatus.FORBIDDEN),
     (NotFound, HTTPStatus.NOT_FOUND),
@@ -94,7 +96,15 @@ def install(app: FastAPI) -> None:
 async def _ours(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, ProbegateError):
         raise error
-    return problem(status_of(error), error.code, error.detail, error.extra)
+    headers = {"WWW-Authenticate": _challenge(error)} if isinstance(error, StepUpRequired) else None
+    return problem(status_of(error), error.code, error.detail, error.extra, headers)
+
+
+def _challenge(error: StepUpRequired) -> str:
+    """RFC 9470, section 3."""
+    asked = {name: error.extra[name] for name in ("max_age", "acr_values") if error.extra.get(name)}
+    words = ['Bearer realm="probegate"', 'error="insufficient_user_authentication"']
+    return ", ".join([*words, *(f'{name}="{value}"' for name, value in asked.items())])
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -8,12 +8,15 @@ everybody who ever submitted the same probe under any name: a copy is no way aro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.identifiers import SubjectId, TenantId
+from control_plane.identity.model import Principal
+from control_plane.identity.step_up import StepUp
 from control_plane.templates.counting import Case, Panel, counted
 from control_plane.templates.model import Approval
 from control_plane.templates.ports import Masks, Reviewers
@@ -22,7 +25,7 @@ from control_plane.templates.requirements import ApprovalPolicy, OwnerRule, Requ
 from control_plane.templates.tables import ApprovalRuleRow, TemplateReviewRow, TemplateVersionRow
 from language import canonical
 from language.model import Template
-from language.risk import Risk, assess
+from language.risk import Risk, RiskClass, assess
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Review:
     policy: ApprovalPolicy
     reviewers: Reviewers
     masks: Masks
+    step_up: StepUp  # what an approval of RISKY templates needs
+
+
+RISKY: Final = frozenset({RiskClass.RAW, RiskClass.KERNEL_WIDE})  # what an approval lets out, or whom it burdens
 
 
 class Dossiers:
@@ -46,6 +53,13 @@ class Dossiers:
     async def risk(self, session: AsyncSession, tenant: TenantId, template: Template) -> Risk:
         """As masking stands now."""
         return assess(template, await self._with.masks.bound(session, tenant, template))
+
+    async def step_up(self, session: AsyncSession, principal: Principal, row: TemplateVersionRow) -> None:
+        """Who approves what is risky has just signed in. Raises StepUpRequired."""
+        risk = await self.risk(session, TenantId(row.tenant), canonical.from_bytes(row.canonical))
+        if not RISKY.isdisjoint(risk.classes):
+            what = f"approving a template of the class {risk.risk_class}"
+            self._with.step_up.check(principal, self._clock.now(), what)
 
     async def requirement(self, session: AsyncSession, tenant: TenantId, template: Template, risk: Risk) -> Requirement:
         """As the rules stand now."""

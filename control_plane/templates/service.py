@@ -109,6 +109,7 @@ class TemplateService:
             row = await version_row(session, tenant, name, version, lock=True)
             self._move(row, Event.APPROVE, dry=True)
             case = await self._reviewable(session, grant, row, digest, if_match)
+            await self._dossiers.step_up(session, grant.principal, row)
             if await self._say(session, grant, row, Verdict.APPROVE, comment, case.requirement.good_for):
                 lacking = missing(case.requirement, await self._dossiers.approvals(session, row, case))
                 if not lacking:

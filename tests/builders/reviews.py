@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.identifiers import SubjectId, TenantId
+from control_plane.identity.step_up import StepUp
 from control_plane.masking.bound import PackMasks
 from control_plane.policy.model import Permission
 from control_plane.templates.counting import Panel
@@ -47,7 +50,15 @@ class FakeReviewers:
         return {who: links.get(who, who) for who in subjects}
 
 
-def review(reviewers: FakeReviewers | None = None, policy: ApprovalPolicy | None = None, **approvals: int) -> Review:
+ANY_TIME: Final = StepUp(timedelta(days=36_500))  # most tests' people signed in long ago, and that is not the question
+
+
+def review(
+    reviewers: FakeReviewers | None = None,
+    policy: ApprovalPolicy | None = None,
+    step_up: StepUp = ANY_TIME,
+    **approvals: int,
+) -> Review:
     """The platform's rules; `masked=2` asks for two approvals of that class."""
     policy = policy or read_approvals()
     classes = {
@@ -55,4 +66,4 @@ def review(reviewers: FakeReviewers | None = None, policy: ApprovalPolicy | None
         for risk, found in policy.classes.items()
     }
     assert {name.upper() for name in approvals} <= set(RiskClass.__members__)
-    return Review(replace(policy, classes=classes), reviewers or FakeReviewers(), PackMasks(PACK))
+    return Review(replace(policy, classes=classes), reviewers or FakeReviewers(), PackMasks(PACK), step_up)

@@ -42,6 +42,7 @@ def raising(error):
 
 
 STATUS = {
+    errors.StepUpRequired: 401,
     errors.Unauthenticated: 401,
     errors.Denied: 403,
     errors.NotFound: 404,
