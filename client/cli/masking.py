@@ -14,8 +14,9 @@ import click
 import yaml
 
 from client.cli.context import Invocation, invocation, output_option
+from client.cli.exits import Exit
 from client.cli.output import Form, say, show, show_one
-from client.cli.waiting import done_or_waits
+from client.cli.waiting import done_or_waits, is_waiting
 
 _FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 
@@ -31,7 +32,7 @@ def masking() -> None:
 @click.pass_context
 @invocation
 def rules(call: Invocation, context: click.Context, platform: bool) -> None:
-    """The masking rules of the tenant; `rules set` and `rules rm` change them."""
+    """The masking rules of the tenant; `rules set|apply|rm` change them."""
     if context.invoked_subcommand is None:
         show(call.api().platform_masking_rules() if platform else call.api().masking_rules(), call.form)
 
@@ -44,6 +45,30 @@ def rules(call: Invocation, context: click.Context, platform: bool) -> None:
 def set_rule(call: Invocation, name: str, file: str) -> None:
     """Make FILE the rule NAME: words, path or type, action, cases. A rule that hides less waits for a second person."""
     done_or_waits(call, call.api().put_masking_rule(name, _document(file)))
+
+
+@rules.command("apply")
+@_FILE
+@output_option
+@invocation
+def apply_pack(call: Invocation, file: str) -> None:
+    """Make every rule of FILE, a pack such as policies/masking/packs/pci.yaml, a rule of the tenant."""
+    spec = _document(file).get("spec")
+    listed = spec.get("rules") if isinstance(spec, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(rule, dict) and "name" in rule for rule in listed):
+        raise click.ClickException(f"{file}: expected a MaskingRules file with spec.rules")
+    answers = []
+    for rule in listed:
+        answers.append(call.api().put_masking_rule(str(rule["name"]), {k: v for k, v in rule.items() if k != "name"}))
+    waits = [answer for answer in answers if is_waiting(answer)]
+    show(
+        [{key: answer[key] for key in ("name", "action", "revision")} for answer in answers if answer not in waits],
+        call.form,
+    )
+    for answer in waits:
+        say(f"waits for a second person: probegate policy approve {answer['id']} --digest {answer['digest']}")
+    if waits:
+        sys.exit(Exit.WAITING_FOR_APPROVAL)
 
 
 @rules.command("rm")

@@ -20,6 +20,7 @@ BEN = Person("ben", "ben-test-password", ("tenant-admin",))
 IVY = Person("ivy", "ivy-test-password", ("auditor",))
 ADA = Person("ada", "ada-test-password", ("developer",))
 GRACE = Person("grace", "grace-test-password", ("reviewer",))
+PACK = Path(__file__).parents[2] / "policies" / "masking" / "packs" / "pci.yaml"
 RULE = "path: l.CurrencyCode\naction: redact\ncases: {matches: [l.CurrencyCode], ignores: [l.Units]}\n"
 
 
@@ -84,3 +85,10 @@ def test_an_exception_and_a_new_key_need_two(stack: LocalStack):
     assert rotated.returncode == WAITING, rotated.stderr
     agreed(stack, json.loads(rotated.stdout))
     assert [key["key_id"] for key in stack.json(ANN, "masking", "keys")] == ["e1"]
+
+
+def test_a_whole_pack_becomes_rules_of_the_tenant(stack: LocalStack):
+    done = stack.run(ANN, "masking", "rules", "apply", str(PACK))
+    assert done.returncode == OK, done.stderr
+    names = {found["name"] for found in stack.json(ADA, "masking", "rules")}
+    assert {"pci-card-number", "pci-cardholder"} <= names
