@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
 import struct
+import subprocess
 
 import pytest
 
@@ -15,8 +17,10 @@ from agents.compiler.asm import Text
 from agents.compiler.model import BpfProgram, MapName, Program
 from agents.compiler.service import compile_probe
 from agents.runtime import bpf_syscall
+from agents.runtime import programs as runtime_programs
 from agents.runtime.bpf_abi import ATTACH_UPROBE_MULTI, PROG_SLEEPABLE, PROG_TYPE_KPROBE, Command, ProgLoad
 from agents.runtime.maps import ProbeMaps
+from agents.runtime.model import AttachMethod
 from language.model import At, LimitSpec
 from tests.builders.compiler_types import request, shop_probe
 
@@ -141,3 +145,23 @@ def test_the_maps_that_a_program_names_are_those_that_are_made():
     made = {spec.name for spec in program.maps}
     named = {reference.map for one in program.programs for reference in one.maps}
     assert named == made == set(MapName)
+
+
+@pytest.mark.peer
+def test_the_disassembler_spells_instructions_as_bpftool_does():
+    """The kernel puts other instructions in the place of look-ups; all that it leaves alone follow each other as ours."""
+    captures, where = SHAPES["where_numbers"]
+    program = compile_probe(shop_probe(), request(captures | {"o": "o", "m": "m", "text": "text"}, where=where))
+    one, maps = program.programs[0], ProbeMaps(program.maps)
+    try:
+        with contextlib.closing(runtime_programs.load(one, maps, AttachMethod.UPROBE_MULTI, sleepable=True)) as loaded:
+            command = ["bpftool", "prog", "dump", "xlated", "id", str(loaded.id)]
+            dumped = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    finally:
+        maps.close()
+    kept = re.compile(r"\([0-9a-f]{2}\) (?!call|if|goto|r\d+ = map).*")
+    ours = [found[0] for line in disasm.lines(Text(one.instructions, one.maps, ())) if (found := kept.search(line))]
+    theirs = iter(found[0] for line in dumped.splitlines() if (found := kept.search(line)))
+    missing = [line for line in ours if not line.startswith("(18)") and line not in theirs]
+    assert len(ours) > 100
+    assert missing == []
