@@ -1,7 +1,8 @@
 """A decision with 1,000 rules in the tenant and 1,000 tenants: its 99th percentile, beside plain pycasbin's.
 
 Both hold the same rows of the same tenant and hear the same questions. The peer has the one tenant only, which is the
-kindest way to use it; what a million rules weigh is measured on ours.
+kindest way to use it; what a million rules weigh is measured on ours. The answer is measured, yes or no; the smallest
+change that a no tells is worked out after it, for a person, and not by casbin at all.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _question(rng: random.Random) -> tuple[str, str, str]:
 
 def _ours(snapshot: Snapshot, subject: str, action: str, name: str) -> float:
     start = time.perf_counter()
-    decide(snapshot, subject, action, name, NOW)
+    decide(snapshot, subject, action, name, NOW, explain=False)
     return time.perf_counter() - start
 
 

@@ -50,9 +50,19 @@ class Decision:
 
 
 def decide(
-    snapshot: Snapshot, subject: str, permission: str, name: str, facts: Facts, groups: frozenset[str] = frozenset()
+    snapshot: Snapshot,
+    subject: str,
+    permission: str,
+    name: str,
+    facts: Facts,
+    groups: frozenset[str] = frozenset(),
+    *,
+    explain: bool = True,
 ) -> Decision:
-    """The only door to the rules. Total: every input gets an answer."""
+    """The only door to the rules. Total: every input gets an answer.
+
+    The smallest change takes milliseconds where the answer takes microseconds: without `explain` it is left out.
+    """
     malformed = _malformed(snapshot.tenant, subject, permission, name)
     if malformed:
         return Decision(False, "malformed", malformed, change="ask in the form that is expected")
@@ -64,7 +74,7 @@ def decide(
     if ruling.allowed and ruling.rule is not None:
         return Decision(True, ruling.rule.row(snapshot.tenant), "", roles, terms=ruling.terms)
     asked = Permission(permission)
-    fixes = smallest_change(snapshot, subject, permission, name, Standing(roles, facts))
+    fixes = smallest_change(snapshot, subject, permission, name, Standing(roles, facts)) if explain else ()
     return refusal(snapshot, roles, asked, ruling, fixes)
 
 

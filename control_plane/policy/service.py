@@ -95,7 +95,7 @@ class PolicyService:
         if snapshot is None:
             return False
         facts = Facts(self._clock.now(), pending=SUPPLIED.get(permission, frozenset()))
-        return decide(snapshot, asker.subject, permission, name, facts, asker.groups).allowed
+        return decide(snapshot, asker.subject, permission, name, facts, asker.groups, explain=False).allowed
 
     async def holders(
         self, session: AsyncSession, tenant: TenantId, permission: Permission, name: str, other_than: SubjectId

@@ -21,7 +21,7 @@ from language.durations import render
 from language.risk import RiskClass
 
 MAX_TOGETHER: Final = 3  # changes tried at once: beyond that nobody asks for all of them
-MAX_TRIED: Final = 3_000  # combinations of one answer: some tens of milliseconds, on a no only
+MAX_TRIED: Final = 2_000  # combinations of one answer: some tens of milliseconds, on a no only
 MAX_RULES: Final = 40  # matching rules that are looked at one by one; more are told of as what they are, many
 _DENY_WEIGHT: Final = 20  # a role that takes rights away is the last that anybody wants for one more
 _OTHER: Final = "other"  # a word that stands for any that a rule does not name
@@ -91,8 +91,10 @@ def smallest_change(
         if not any(role.name in book.roles[held].excludes for held in standing.roles if held in book.roles)
     ]
     reach = Standing(tuple(sorted({*standing.roles, *givable})), standing.facts)
-    rules = list(_rules(snapshot, subject, permission, name, reach))[:MAX_RULES]
-    fixes = [*_of_rules(rules, standing.facts)]
+    rules = list(_rules(snapshot, subject, permission, name, reach))
+    if not any(rule.effect is Effect.ALLOW for rule in rules):
+        return ()
+    fixes = _of_rules(rules[:MAX_RULES], standing.facts)
     for role in givable:
         held = [book.roles[name] for name in book.closure((role,))]
         weight = sum(len(one.allow) + _DENY_WEIGHT * len(one.deny) for one in held)

@@ -112,12 +112,21 @@ def test_another_tenant_answers_as_an_absent_one(stack, people):
 
 
 def test_a_changed_role_holds_at_once(stack, people):
-    before = people["vic"].call("GET", "/members")
-    changed = people["alice"].call("PUT", "/members", subject="vic", roles=["viewer", "tenant-admin"])
-    after = people["vic"].call("GET", "/members")
+    before = people["vic"].call("POST", "/templates", source="no template")
+    changed = people["alice"].call("PUT", "/members", subject="vic", roles=["viewer", "developer"])
+    after = people["vic"].call("POST", "/templates", source="no template")
     people["alice"].call("PUT", "/members", subject="vic", roles=["viewer"])
 
-    assert (before.status_code, changed.status_code, after.status_code) == (403, 200, 200)
+    assert (before.status_code, changed.status_code, after.status_code) == (403, 200, 422)
+
+
+def test_one_administrator_alone_makes_no_other_one(stack, people):
+    asked = people["alice"].call("PUT", "/members", subject="vic", roles=["viewer", "tenant-admin"])
+    shown = people["alice"].call("GET", asked.headers["location"].removeprefix("/v1/tenants/acme"))
+
+    assert (asked.status_code, asked.json()["state"]) == (202, "proposed")
+    assert shown.json()["id"] == asked.json()["id"]
+    assert people["vic"].call("GET", "/members").status_code == 403
 
 
 def test_every_step_is_in_the_log(people):
