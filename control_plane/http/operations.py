@@ -29,10 +29,14 @@ _SECTIONS: Final = frozenset({"apiVersion", "kind", "answers", "permissions", "o
 
 @dataclass(frozen=True)
 class Held:
-    """Who may, of those who hold one role and nothing else; and whether a program with that role may."""
+    """Who may, of those who hold one role and nothing else; and whether a program with that role may.
+
+    `suspended`: whether they still may while their tenant is suspended.
+    """
 
     roles: frozenset[str]
     programs: bool
+    suspended: bool
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ def _table(given: Any) -> dict[str, dict[str, str]]:
 
 
 def _held(name: str, body: Any) -> Held:
-    if not isinstance(body, dict) or set(body) != {"roles", "programs"}:
-        raise StartupError(f"policies/operations.yaml, permission {name}: expected `roles` and `programs`")
-    return Held(frozenset(map(str, body["roles"])), body["programs"] is True)
+    if not isinstance(body, dict) or not {"roles", "programs"} <= set(body) <= {"roles", "programs", "suspended"}:
+        raise StartupError(
+            f"policies/operations.yaml, permission {name}: expected `roles`, `programs`, no more than `suspended`"
+        )
+    return Held(frozenset(map(str, body["roles"])), body["programs"] is True, body.get("suspended", False) is True)

@@ -15,9 +15,10 @@ from control_plane.foundation.clock import Clock
 from control_plane.foundation.errors import ProbegateError
 from control_plane.policy.model import Grant
 from control_plane.records.arrivals import Arrivals
-from control_plane.records.model import Accounting, Place, Row, TracepointFacts
+from control_plane.records.model import Place, Row, TracepointFacts
 from control_plane.records.reading import accounting_of, all_final, newest_place, rows_after
 from control_plane.records.service import RecordService
+from control_plane.tracepoints.model import Accounting
 
 LOOK_EVERY: Final = timedelta(seconds=1)  # for batches that another replica stored
 KEEP_ALIVE: Final = timedelta(seconds=10)  # clients and proxies give up after some 30 seconds of silence

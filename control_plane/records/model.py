@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from control_plane.foundation.identifiers import AgentId
+from control_plane.tracepoints.model import Accounting
 
 Row = Mapping[str, Any]
 
@@ -31,36 +32,6 @@ class Source:
     template: str
     service: str | None
     labels: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Accounting:
-    """`hits = delivered + filtered + sampled_out + throttled + expired + sum(lost)`, summed over hosts."""
-
-    hits: int = 0
-    delivered: int = 0
-    filtered: int = 0
-    sampled_out: int = 0
-    throttled: int = 0
-    expired: int = 0
-    lost: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def adds_up(self) -> bool:
-        parts = self.delivered + self.filtered + self.sampled_out + self.throttled + self.expired
-        return self.hits == parts + sum(self.lost.values())
-
-    def __add__(self, other: Accounting) -> Accounting:
-        reasons = sorted({*self.lost, *other.lost})
-        return Accounting(
-            hits=self.hits + other.hits,
-            delivered=self.delivered + other.delivered,
-            filtered=self.filtered + other.filtered,
-            sampled_out=self.sampled_out + other.sampled_out,
-            throttled=self.throttled + other.throttled,
-            expired=self.expired + other.expired,
-            lost={reason: self.lost.get(reason, 0) + other.lost.get(reason, 0) for reason in reasons},
-        )
 
 
 @dataclass(frozen=True)

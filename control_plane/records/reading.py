@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.foundation.identifiers import TenantId
 from control_plane.policy.quotas import OVER_QUOTA
 from control_plane.records.arrow_batches import stored_batch
-from control_plane.records.model import Accounting, Column, Masked, Place, Row, Table
+from control_plane.records.model import Column, Masked, Place, Row, Table
 from control_plane.records.rows import to_rows
 from control_plane.records.tables import RecordAccountingRow, RecordBatchRow, RecordReceiptRow, RecordTableRow
+from control_plane.tracepoints.model import Accounting
 
 MAX_ANSWER_BYTES: Final = 16 << 20  # Arrow bytes unpacked for one answer: some 100 MiB as objects
 MAX_POSITION: Final = 2**63 - 1
@@ -46,10 +47,7 @@ async def tables_of(session: AsyncSession, tenant: TenantId, name: str | None = 
 
 async def accounting_of(session: AsyncSession, tenant: TenantId, table: str, tracepoint: str | None) -> Accounting:
     """Summed over hosts and, without a tracepoint, over all that wrote into the table."""
-    total = Accounting()
-    for row in await _accounting_rows(session, tenant, table, tracepoint):
-        total += _counted(row)
-    return total
+    return Accounting.total(map(_counted, await _accounting_rows(session, tenant, table, tracepoint)))
 
 
 def _counted(row: RecordAccountingRow) -> Accounting:

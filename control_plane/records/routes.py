@@ -17,8 +17,10 @@ from control_plane.policy.model import Grant, Permission
 from control_plane.policy.service import PolicyService
 from control_plane.records.exports import MEDIA_TYPES, Format, RecordExports
 from control_plane.records.live import Counted, End, Event, LiveRecords, Rows
-from control_plane.records.model import Accounting, Answer, Masked, Table
+from control_plane.records.model import Answer, Masked, Table
 from control_plane.records.service import MAX_ROWS, RecordService, cursor, read_cursor
+from control_plane.tracepoints.model import Accounting
+from control_plane.tracepoints.routes import AccountingOut
 
 router = APIRouter(tags=["records"])
 Service = Annotated[RecordService, Depends(provided(RecordService))]
@@ -64,30 +66,14 @@ class TablesOut(BaseModel):
     next: None = None
 
 
-class AccountingOut(BaseModel):
+class RowsAccountingOut(AccountingOut):
     """hits = delivered + filtered + sampled_out + throttled + expired + sum(lost); `adds_up` says whether they do."""
 
-    hits: int
-    delivered: int
-    filtered: int
-    sampled_out: int
-    throttled: int
-    expired: int
-    lost: dict[str, int]
     adds_up: bool
 
     @classmethod
-    def of(cls, accounting: Accounting) -> AccountingOut:
-        return cls(
-            hits=accounting.hits,
-            delivered=accounting.delivered,
-            filtered=accounting.filtered,
-            sampled_out=accounting.sampled_out,
-            throttled=accounting.throttled,
-            expired=accounting.expired,
-            lost=dict(accounting.lost),
-            adds_up=accounting.adds_up,
-        )
+    def of(cls, accounting: Accounting) -> RowsAccountingOut:
+        return cls(**accounting.document(), adds_up=accounting.adds_up)
 
 
 class MaskedOut(BaseModel):
@@ -112,7 +98,7 @@ class RowsOut(BaseModel):
     rows: list[dict[str, Any]]
     cursor: str
     more: bool
-    accounting: AccountingOut
+    accounting: RowsAccountingOut
     masking: list[MaskedOut]
 
     @classmethod
@@ -121,7 +107,7 @@ class RowsOut(BaseModel):
             rows=[dict(row) for row in answer.rows],
             cursor=cursor(answer.place),
             more=answer.more,
-            accounting=AccountingOut.of(answer.accounting),
+            accounting=RowsAccountingOut.of(answer.accounting),
             masking=[MaskedOut.of(masked) for masked in answer.masking],
         )
 
@@ -197,9 +183,9 @@ async def _server_sent(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
             case Rows(rows, place):
                 yield _event("rows", cursor(place), {"rows": [dict(row) for row in rows]})
             case Counted(accounting, place):
-                yield _event("accounting", cursor(place), AccountingOut.of(accounting).model_dump())
+                yield _event("accounting", cursor(place), RowsAccountingOut.of(accounting).model_dump())
             case End(reason, accounting, place):
-                data = {"reason": reason, "accounting": AccountingOut.of(accounting).model_dump()}
+                data = {"reason": reason, "accounting": RowsAccountingOut.of(accounting).model_dump()}
                 yield _event("end", cursor(place), data)
             case _:
                 yield b": still here\n\n"

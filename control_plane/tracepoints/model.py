@@ -63,6 +63,11 @@ class Accounting:
             lost={reason: sum(part.lost.get(reason, 0) for part in every) for reason in reasons},
         )
 
+    @property
+    def adds_up(self) -> bool:
+        parts = self.delivered + self.filtered + self.sampled_out + self.throttled + self.expired
+        return self.hits == parts + sum(self.lost.values())
+
     def document(self) -> dict[str, Any]:
         return {
             "hits": self.hits,

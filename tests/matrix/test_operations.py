@@ -22,7 +22,7 @@ from tests.builders.real_server import RealServer, real_server
 
 pytestmark = pytest.mark.peer  # its redis-server
 
-TENANT, OTHER, PLATFORM, NOWHERE = "acme", "globex", "platform", "nowhere"
+TENANT, OTHER, FROZEN, PLATFORM, NOWHERE = "acme", "globex", "frozen", "platform", "nowhere"
 PLATFORM_ROLE = "platform-admin"
 TABLE = read_operations()
 ROLES = sorted({role for held in TABLE.permissions.values() for role in held.roles})
@@ -80,7 +80,7 @@ def _words(answer: httpx.Response, tenant: str) -> str:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with real_server(tmp_path_factory.mktemp("matrix") / "state") as server, httpx.Client(base_url=server.url) as http:
         world = World(server, http)
-        for tenant in (TENANT, OTHER):
+        for tenant in (TENANT, OTHER, FROZEN):
             server.create_tenant(tenant, f"founder-{tenant}")
         accounts = server.provision.get(ServiceAccounts)
         for role in ROLES:
@@ -88,6 +88,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             server.add_member(tenant, f"person-{role}", role)
             world.tokens[role] = server.token(f"person-{role}")
             if tenant == TENANT:
+                server.add_member(FROZEN, f"person-{role}", role)
                 founder = f"{server.url}|founder-{TENANT}"
                 made = server.run(
                     accounts.unsafe_create(TenantId(TENANT), f"program-{role}", founder, timedelta(days=1))
@@ -97,6 +98,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 world.tokens[f"program {role}"] = server.service_token(client)
         server.add_member(OTHER, "stranger", *(role for role in TENANT_ROLES if role != "auditor"))
         world.tokens |= {"other-tenant": server.token("stranger"), "no-tenant": server.token("nobody"), "no-token": ""}
+        why = {"reason": "the matrix"}
+        by = {"authorization": f"Bearer {world.tokens[PLATFORM_ROLE]}"}
+        http.post(f"/v1/platform/tenants/{FROZEN}/suspend", json=why, headers=by).raise_for_status()
         world.tokens["expired-token"] = server.token("person-tenant-admin", expired=True)
         yield world
 
@@ -137,6 +141,9 @@ def _by_role(table: Operations, tokens: dict[str, str], asked: str, answers: dic
         yield Asker(f"{column} ({role})", tokens[role], **(where or {"expected": answers[column]}))
         column = "program" if role in held.roles and held.programs else "other-program"
         yield Asker(f"{column} ({role})", tokens[f"program {role}"], **(where or {"expected": answers[column]}))
+        if "suspended" in answers and role in held.roles:
+            expected = answers["role"] if held.suspended else answers["suspended"]
+            yield Asker(f"suspended ({role})", tokens[role], FROZEN, expected)
     column = "role" if PLATFORM_ROLE in held.roles else "other-role"
     yield Asker(f"{column} ({PLATFORM_ROLE})", tokens[PLATFORM_ROLE], PLATFORM, answers.get(column, "denied"))
     if "other-role" in answers:
