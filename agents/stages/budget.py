@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-WINDOW_NS: Final = 400_000_000  # shorter ones would judge a burst, longer ones would hurt the target for longer
+WINDOW_NS: Final = 300_000_000  # shorter ones would judge a burst, longer ones would hurt the target for longer
 PATIENCE: Final = 3  # windows in a row over budget: with the pauses between two looks, gone within two seconds
 
 

@@ -213,7 +213,7 @@ class RunningProbe:
         return self._stages.boot_ns() >= self._deadline
 
     def over_budget(self) -> bool:
-        """Whether it has cost more CPU than its limit for more than a second on end. Ask every window (`budget.WINDOW_NS`)."""
+        """Whether it has cost more CPU than its limit for three windows on end. Ask every window (`budget.WINDOW_NS`)."""
         spent = sum((self._spent(part) for part in self._parts), self._spent_over)
         return self._budget.broken(spent, self._stages.boot_ns())
 

@@ -40,7 +40,7 @@ GATHER_SECONDS: Final = (
 )
 BUSY_SECONDS: Final = 2.0  # after its last rows a probe counts as busy
 STATUS_SECONDS: Final = 5.0  # how often the accounting is told when no rows carry it
-BUDGET_SECONDS: Final = 0.4  # a window of agents.stages.budget: one that is over goes within two seconds
+BUDGET_SECONDS: Final = 0.3  # a window of agents.stages.budget: one that is over goes within two seconds
 ABSENT_SECONDS: Final = 15.0  # a service without processes for this long has gone; a restart takes less
 
 _T = TypeVar("_T")

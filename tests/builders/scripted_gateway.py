@@ -80,6 +80,7 @@ class Heard:
     statuses: list[gateway_pb2.Status] = field(default_factory=list)
     answers: list[gateway_pb2.FunctionsAnswer] = field(default_factory=list)
     batches: list[records_pb2.Batch] = field(default_factory=list)
+    unbalanced: list[records_pb2.Batch] = field(default_factory=list)
     heartbeats: int = 0
     renewals: int = 0
     peers: set[str] = field(default_factory=set)
@@ -143,6 +144,8 @@ class TestGateway(GatewayServicer):  # type: ignore[misc]
         self.port = self._front.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
+        """Asserts that every last accounting that was heard adds up."""
+        assert not self.heard.unbalanced, self.heard.unbalanced
         if self._front is not None:
             self._front.close()
         for server in self._servers:
@@ -215,6 +218,8 @@ class TestGateway(GatewayServicer):  # type: ignore[misc]
     ) -> AsyncIterator[records_pb2.BatchAck]:
         async for batch in requests:
             self.heard.batches.append(batch)
+            if batch.final and not adds_up(batch.accounting):
+                self.heard.unbalanced.append(batch)
             if self.acknowledges:
                 yield records_pb2.BatchAck(
                     tracepoint_id=batch.tracepoint_id, sequence=batch.sequence, refusal=self.refusal
@@ -288,6 +293,12 @@ class TestGateway(GatewayServicer):  # type: ignore[misc]
             task = asyncio.create_task(each)
             self._pipes.add(task)
             task.add_done_callback(self._pipes.discard)
+
+
+def adds_up(accounting: records_pb2.Accounting) -> bool:
+    """hits = delivered + filtered + sampled out + throttled + expired + lost(reason)."""
+    kernel = accounting.filtered + accounting.sampled_out + accounting.throttled + accounting.expired
+    return accounting.hits == accounting.delivered + kernel + sum(accounting.lost.values())
 
 
 def _peer(context: Any) -> str:
