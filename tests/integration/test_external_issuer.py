@@ -6,15 +6,11 @@ import re
 import subprocess
 from collections.abc import Iterator
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from control_plane.foundation.clock import ManualClock, SystemClock
-from control_plane.identity.jwks import FRESH_FOR, REFETCH_AFTER, RemoteKeys
-from control_plane.identity.token_verifier import BadToken, IssuerPolicy, TokenVerifier
 from deploy.local_stack import BIN, LocalStack, Person, browse_sign_in, free_port
-from tests.builders.oidc_provider import AUDIENCE, PIPELINE, RESOURCE, OidcProvider, oidc_provider, signing_key
+from tests.builders.oidc_provider import PIPELINE, OidcProvider, oidc_provider
 
 pytestmark = pytest.mark.peer
 ADMIN = Person("admin", "admin-test-password", ())
@@ -218,38 +214,3 @@ def test_the_issuer_ends_the_session_through_the_back_channel(
 
     page.goto(f"{stack.url}/console/acme/templates")
     assert "/console/sign-in" in page.url
-
-
-async def test_a_rotated_key_is_found_with_one_fetch_and_the_old_one_is_refused(provider: OidcProvider) -> None:
-    """Last in this module: the issuer forgets its sign-ins when it comes back with other keys."""
-    asked: list[str] = []
-
-    async def count(request: httpx.Request) -> None:
-        asked.append(request.url.path)
-
-    clock = ManualClock(SystemClock().now())
-    async with httpx.AsyncClient(event_hooks={"request": [count]}) as http:
-        keys = RemoteKeys(provider.url, None, http, clock)
-        verifier = TokenVerifier([IssuerPolicy(provider.url, AUDIENCE, ("ES256",), ("at+jwt",), keys)], clock)
-
-        async def token() -> str:
-            form = {"grant_type": "client_credentials", "resource": RESOURCE}
-            secret = {"client_id": PIPELINE[0], "client_secret": PIPELINE[1]}
-            async with httpx.AsyncClient() as pipeline:
-                return (await pipeline.post(f"{provider.url}/token", data=form | secret)).json()["access_token"]
-
-        old = await token()
-        await verifier.verify(old)
-        new_key = signing_key()
-        provider.rotate(new_key, *provider.keys)
-        clock.advance(REFETCH_AFTER)
-        asked.clear()
-        await verifier.verify(await token())
-        assert asked == ["/jwks"]
-        await verifier.verify(old)
-
-        provider.rotate(new_key)
-        clock.advance(FRESH_FOR)
-        with pytest.raises(BadToken) as refused:
-            await verifier.verify(old)
-        assert refused.value.reason == "bad_signature"

@@ -35,6 +35,8 @@ const provider = new Provider(issuer, {
       }),
     },
   },
+  // It calls no address of this machine by itself; in a test, the control plane's back channel is there.
+  fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
   findAccount: (_, name) => ({
     accountId: name,
     claims: () => ({ sub: name, ...(given.people[name] ?? {}) }),
@@ -47,4 +49,6 @@ const provider = new Provider(issuer, {
   },
 });
 
+provider.on('backchannel.error', (_, error) => console.error(`back channel: ${error.message} ${error.cause ?? ''}`));
+provider.on('backchannel.success', () => console.error('back channel: told'));
 provider.listen(given.port, '127.0.0.1', () => console.log(`issuer ${issuer}`));
