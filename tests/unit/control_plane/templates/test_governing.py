@@ -39,15 +39,16 @@ async def test_asking_for_more_is_done_at_once(rules) -> None:
 
 @pytest.mark.parametrize(
     "laxer",
-    [{"approvals": 1}, {"roles": []}, {"functions": ["shop/money/*"]}, {"templates": ["one"]}],
+    [{"approvals": 1}, {"roles": []}, {"functions": ["shop/money/*"]}, {"templates": ["one"]}, {"requests": 0}],
 )
 async def test_asking_for_less_waits_for_a_second_person(rules, governed, laxer) -> None:
-    outcome = await rules.put(WRITE, "two", TWO | laxer)
+    await rules.put(WRITE, "two", TWO | {"requests": 1})
+    outcome = await rules.put(WRITE, "two", TWO | {"requests": 1} | laxer)
 
     assert isinstance(outcome, Proposed)
-    assert (await rules.list(READ))[0].document == TWO | {"name": "two"}
+    assert (await rules.list(READ))[0].document == TWO | {"requests": 1, "name": "two"}
     await governed.agreed(outcome)
-    assert (await rules.list(READ))[0].document == TWO | {"name": "two"} | laxer
+    assert (await rules.list(READ))[0].document == TWO | {"requests": 1, "name": "two"} | laxer
 
 
 async def test_taking_a_rule_away_waits_for_a_second_person(rules, governed, database) -> None:
