@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from agents.masking.model import MaskedBatch
 from agents.uplink.channel import NotTrusted, Server
 from agents.uplink.enrolment import EnrolmentFailed, enroll
 from agents.uplink.identity import AgentIdentity, IdentityStore
-from agents.uplink.model import BatchHead, QuestionRefused
+from agents.uplink.model import BatchHead, DryRunRows, QuestionRefused
 from agents.uplink.service import Uplink
 from control_plane.delivery.ports import RetractReason
 from control_plane.foundation.clock import SystemClock
@@ -48,6 +48,7 @@ class Supervisor:
     refused: list[RefusalReason] = field(default_factory=list)
     retractions: list[tuple[str, str]] = field(default_factory=list)
     whole: list[Mapping[str, int]] = field(default_factory=list)
+    locked_builds: frozenset[str] = frozenset()
 
     def running(self) -> Mapping[str, int]:
         return {}
@@ -78,6 +79,15 @@ class Supervisor:
         if service != "shop":
             raise QuestionRefused(f"no process of service {service!r} here")
         return json.dumps([{"name": f"money.{pattern}"}])
+
+    async def explain(self, question: gateway_pb2.ExplainQuestion) -> str:
+        raise QuestionRefused(f"nothing is explained here, {question.service!r} neither")
+
+    async def dry_run(self, envelope: bytes) -> DryRunRows:
+        raise QuestionRefused(f"nothing is run here, {len(envelope)} bytes neither")
+
+    def locked(self, build_ids: Collection[str]) -> None:
+        self.locked_builds = frozenset(build_ids)
 
 
 @pytest.fixture
