@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 
@@ -42,8 +42,9 @@ def by_browser(server: str, user: str, tenant: str = "acme", password: str = PAS
     def show(address: str) -> None:
         def person() -> None:
             answer = fill_in(address, {"name": user, "password": password})
-            refused = f"{query_of(address)['redirect_uri']}?error=status_{answer.status_code}"
-            httpx.get(answer.headers.get("location", refused))
+            asked = query_of(address)
+            said = {"error": f"status_{answer.status_code}", "state": asked["state"], "iss": server}
+            httpx.get(answer.headers.get("location", f"{asked['redirect_uri']}?{urlencode(said)}"))
 
         threading.Thread(target=person).start()
 

@@ -17,7 +17,7 @@ apiVersion: probegate/v1
 kind: ProbeTemplate
 metadata: {{name: sums, description: Sums}}
 spec:
-  target: {{service: checkoutservice, language: go}}
+  target: {{service: nobody-runs-this, language: go}}
   probe:
     function: {function}
     at: entry+return

@@ -193,9 +193,11 @@ async def test_a_short_break_of_the_connection_ends_nothing_and_loses_no_row(joi
     assert final.accounting.delivered == final.accounting.hits == sum(b.rows for b in batches.values())
 
 
-async def test_rows_of_an_outage_survive_a_sigkill_on_disk_masked_and_are_sent_later(joined, gateway, tmp_path):
+async def test_rows_of_an_outage_survive_a_sigkill_on_disk_masked_and_are_sent_later(
+    joined, gateway, program, tmp_path
+):
     charge = template({"email": "o.Email"}, SUM.replace("money.Sum", "orders.Charge"), limits=LimitSpec(cpu=0.05))
-    joined.deploy(charge, action="detect")
+    joined.deploy(charge, action="detect", pids=(program.pid,))  # nothing is armed later: a kill then is a tombstone
     await joined.armed()
     await gateway.until(lambda: len(joined.rows()) >= 10)
     await gateway.close()

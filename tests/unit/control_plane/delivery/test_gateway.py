@@ -20,7 +20,7 @@ from control_plane.delivery.ports import RetractReason
 from control_plane.delivery.redis_store import RedisStore
 from control_plane.foundation.clock import ManualClock, SystemClock
 from control_plane.foundation.database import NO_TENANT, Database, EveryTenant
-from control_plane.foundation.errors import AuditUnavailable, DependencyUnavailable, NotFound
+from control_plane.foundation.errors import AuditUnavailable, Conflict, DependencyUnavailable, NotFound
 from control_plane.foundation.identifiers import AgentId, TenantId
 from control_plane.policy.model import Permission
 from tests.builders import principals
@@ -469,7 +469,7 @@ async def test_an_agent_that_leaves_while_it_is_asked_is_a_problem(gateway: Runn
 
 
 async def test_without_an_agent_nothing_can_be_asked(gateway: RunningGateway) -> None:
-    with pytest.raises(DependencyUnavailable, match="no agent of this tenant is connected"):
+    with pytest.raises(Conflict, match="no agent of this tenant is connected"):
         await gateway.fleet.functions(principals.grant(Permission.FUNCTIONS_READ), "shop")
 
 

@@ -110,10 +110,10 @@ async def test_a_lock_blocks_new_requests_and_renewals(twenty, kind, value) -> N
 async def test_a_locked_agent_is_given_nothing_and_the_others_go_on(twenty) -> None:
     world, *_ = twenty
     locked = LockedAgents(world.database, world.clock)
-    assert await locked(TenantId("acme")) == frozenset()
+    assert (await locked(TenantId("acme"))).agents == frozenset()
     await world.locks.lock(LOCKING, LockKind.AGENT, "ag_1", "compromised")
-    assert await locked(TenantId("acme")) == {"ag_1"}
-    assert await locked(TenantId("globex")) == frozenset()
+    assert (await locked(TenantId("acme"))).agents == {"ag_1"}
+    assert (await locked(TenantId("globex"))).agents == frozenset()
     assert await world.enforcement.enforce() == 0, "no tracepoint as a whole"
     made = await world.request("money-sum", name="new")
     assert [agent.agent for agent in made.agents] == ["ag_2"]
