@@ -1,17 +1,19 @@
 """Locks and revoked templates -> what runs of them is taken back, within a second or two. A loop beside the requests.
 
 A lock on a user, role, tenant, template, digest or build-id ends whole tracepoints, those that wait for their start too.
-So does the fleet guard: what was let through as small and turns out to be in more processes than that is taken back. A lock on an agent ends nothing by
-itself: the gateway gives that agent nothing more and takes away what it has; here it is only woken. Releasing a lock
-starts nothing: what was ended is over, and an agent gets only newer versions back.
+So does the fleet guard: what was let through as small and turns out to be in more processes than that is taken back. A
+lock on an agent ends nothing by itself: the gateway gives that agent nothing more and takes away what it has; here it is
+only woken. Releasing a lock starts nothing: what was ended is over, and an agent gets only newer versions back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, NoReturn
 
 from sqlalchemy import select
@@ -25,7 +27,7 @@ from control_plane.foundation.clock import Clock
 from control_plane.foundation.database import DATABASE_UNREACHABLE, Database, EveryTenant
 from control_plane.foundation.errors import DependencyUnavailable, ProbegateError
 from control_plane.foundation.identifiers import SubjectId, TenantId
-from control_plane.policy.locks import LockKind, Touched, active_locks, hit, locked_agents, locked_build_ids
+from control_plane.policy.locks import Lock, LockKind, Touched, active_locks, hit, locked_agents, locked_build_ids
 from control_plane.policy.proposal_tables import PersonLinkRow
 from control_plane.policy.roles import RoleBook
 from control_plane.policy.tables import MemberRow
@@ -96,15 +98,18 @@ class Enforcement:
         """Take back all that is locked or revoked; how many tracepoints that were."""
         async with self._database.transaction(EveryTenant("which tracepoints live")) as session:
             live = await session.execute(
-                select(TracepointRow.tenant, TracepointRow.id).where(
-                    TracepointRow.state.in_([state.value for state in (*LIVE, *WAITING)])
-                )
+                select(TracepointRow.tenant, TracepointRow.id)
+                .where(TracepointRow.state.in_([state.value for state in (*LIVE, *WAITING)]))
+                .order_by(TracepointRow.tenant, TracepointRow.id)
             )
             found = live.all()
         stopped = 0
-        for tenant, tracepoint_id in found:
+        for tenant, group in groupby(found, itemgetter(0)):
+            # One transaction a tenant: a lock on everything is one change, however much it ends.
             async with self._database.transaction(TenantId(tenant)) as session:
-                stopped += await self._looked_at(session, tenant, tracepoint_id)
+                locks = await active_locks(session, tenant, self._clock.now())
+                for _, tracepoint_id in group:
+                    stopped += await self._looked_at(session, tenant, tracepoint_id, locks)
         await self._wake()
         return stopped
 
@@ -117,11 +122,11 @@ class Enforcement:
                 _log.warning("locks have to wait: %s", error)
             await asyncio.sleep(every.total_seconds())
 
-    async def _looked_at(self, session: AsyncSession, tenant: str, tracepoint_id: str) -> bool:
+    async def _looked_at(self, session: AsyncSession, tenant: str, tracepoint_id: str, locks: Sequence[Lock]) -> bool:
         row = await session.get(TracepointRow, (tenant, tracepoint_id), with_for_update=True)
         if row is None or State(row.state) not in {*LIVE, *WAITING}:
             return False
-        reason, why = await self._why(session, row)
+        reason, why = await self._why(session, row, locks)
         state = after(State(row.state), Event.DELETE)
         if not reason or state is None:
             return False
@@ -148,7 +153,7 @@ class Enforcement:
             await self._store.retract(TenantId(tenant), row.id, word)
         return True
 
-    async def _why(self, session: AsyncSession, row: TracepointRow) -> tuple[str, str]:
+    async def _why(self, session: AsyncSession, row: TracepointRow, locks: Sequence[Lock]) -> tuple[str, str]:
         """Why it has to go, as its end reason and in words; empty: it may stay."""
         version = await session.get(TemplateVersionRow, (row.tenant, row.template_name, row.template_version))
         if version is not None and version.state not in {state.value for state in RUNNABLE}:
@@ -160,7 +165,6 @@ class Enforcement:
                 f"it is in {processes} processes, {row.process_cap} are let through by the fleet guard: ask again, it "
                 "needs one more approval and goes out in stages"
             )
-        locks = await active_locks(session, row.tenant, self._clock.now())
         if not locks:
             return "", ""
         builds = {build_id for status in statuses for build_id in status.build_ids}
