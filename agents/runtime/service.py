@@ -42,6 +42,7 @@ from agents.runtime.programs import LoadedProgram, load
 from agents.runtime.ring import RingReader
 from agents.runtime.watch import ProcessWatch
 
+_EXITING_MS: Final = 200  # between the loss of its /proc/<pid>/root and the word of its pidfd that a process is gone
 RELIEVE_SECONDS: Final = 1.0  # between two looks at how full the stash is: each reads all counters
 _ORDER: Final = {Role.RETURN: 0, Role.ENTRY: 1}  # an entry must find its return watched
 
@@ -104,7 +105,7 @@ class _Probe:
         self._watch = ProcessWatch(process for process, _ in processes)
         self._resources.callback(self._watch.close)
         self._expect_some(processes)
-        opened = self._opened(*file)
+        opened = self._opened(*file, processes)
         self._maps = ProbeMaps(program.maps)
         self._resources.callback(self._maps.close)
         ring = next(spec for spec in program.maps if spec.name is MapName.RING)
@@ -188,11 +189,13 @@ class _Probe:
     ) -> None:
         self.close()
 
-    def _opened(self, path: str, identity: BinaryIdentity | None) -> str:
+    def _opened(self, path: str, identity: BinaryIdentity | None, processes: Sequence[tuple[Process, int]]) -> str:
         """The file under a name that cannot come to mean another one before it is attached to."""
         try:
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError as error:
+            if self._watch.ended(_EXITING_MS):  # the name led through a process that was ending
+                self._expect_some(processes)
             raise ArmFailed(ArmReason.ATTACH, f"{path} cannot be opened: {error.strerror}") from error
         self._resources.callback(os.close, fd)
         status = os.fstat(fd)

@@ -40,10 +40,10 @@ class ProcessWatch:
         """As of the last `ended`."""
         return tuple(sorted(self._pid_of.values()))
 
-    def ended(self) -> tuple[int, ...]:
-        """The pids that have ended since the last call; they are watched no longer."""
+    def ended(self, wait_ms: int = _AT_ONCE) -> tuple[int, ...]:
+        """The pids that have ended since the last call, or do so within `wait_ms`; they are watched no longer."""
         gone = []
-        for pidfd, _ in self._poll.poll(_AT_ONCE):
+        for pidfd, _ in self._poll.poll(wait_ms):
             self._poll.unregister(pidfd)
             os.close(pidfd)
             gone.append(self._pid_of.pop(pidfd))
