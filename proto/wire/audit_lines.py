@@ -80,7 +80,7 @@ def read_header(line: bytes) -> Header:
     if not isinstance(peaks, list) or not all(isinstance(each, str) for each in peaks):
         raise Unreadable("the header must list the peaks before its first entry")
     try:
-        frontier = merkle.Frontier.from_bytes(first, bytes.fromhex("".join(peaks)))
+        frontier = merkle.Frontier.from_bytes(first, _lower_hex("".join(peaks)))
     except ValueError as error:
         raise Unreadable(f"the header's peaks cannot be read: {error}") from error
     return Header(tenant, first, frontier, tuple(points))
@@ -95,12 +95,20 @@ def read_line(line: bytes) -> tuple[bytes, bytes]:
     if not line.startswith(_LEAF_HEAD) or head != _ENTRY_HEAD or not line.endswith(b"}"):
         raise Unreadable('expected {"leaf":"<64 hex digits>","entry":{…}}')
     try:
-        kept = bytes.fromhex(line[len(_LEAF_HEAD) : _LEAF_END].decode())
+        kept = _lower_hex(line[len(_LEAF_HEAD) : _LEAF_END].decode())
     except ValueError as error:
         raise Unreadable("the leaf hash is not hexadecimal") from error
     if len(kept) != merkle.HASH_SIZE:
         raise Unreadable("the leaf hash has not 64 hex digits")
     return kept, line[_LEAF_END + len(_ENTRY_HEAD) : -1]
+
+
+def _lower_hex(text: str) -> bytes:
+    """One spelling for each value, so that no byte of an export can change unseen. Raises ValueError."""
+    value = bytes.fromhex(text)
+    if value.hex() != text:
+        raise ValueError("hexadecimal is written in lower case, without spaces")
+    return value
 
 
 def read_entry(entry: bytes) -> tuple[int, datetime | None]:

@@ -192,6 +192,12 @@ def test_no_byte_of_an_export_can_be_changed_without_being_found(data: st.DataOb
     assert not report.intact
 
 
+def test_a_leaf_in_capitals_is_another_spelling_and_so_no_leaf() -> None:
+    first, line, *rest = export(ENTRIES[:5], (3,))
+    leaf = line[9:73]
+    assert not verify([first, line.replace(leaf, leaf.upper()), *rest]).intact
+
+
 @given(st.lists(st.binary(max_size=300), max_size=5))
 def test_no_bytes_make_the_verifier_fail(lines: list[bytes]) -> None:
     assert not verify(lines).intact
