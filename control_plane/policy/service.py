@@ -45,6 +45,7 @@ IN_PERSON: Final = frozenset(
     {
         Permission.TEMPLATE_REVIEW,
         Permission.TRACEPOINT_APPROVE,
+        Permission.TRACEPOINT_BREAK_GLASS,
         Permission.PROPOSAL_DECIDE,
         Permission.ACCOUNT_WRITE,
         Permission.TOKEN_WRITE,

@@ -67,8 +67,11 @@ class BreakingGlass:
             raise Invalid(f"breaking the glass needs a reason of at most {MAX_REASON} characters", code="no_reason")
         if not _TICKET.fullmatch(asked.ticket):
             raise Invalid("breaking the glass needs a ticket: its number or its address", code="no_ticket")
-        if grant.principal.kind is PrincipalKind.SERVICE:
-            raise Denied("breaking the glass is a person's: service accounts cannot", code="break_glass_person")
+        if not grant.principal.in_person:
+            raise Denied(
+                "breaking the glass takes a person who signed in themselves, no service account and no token",
+                code="break_glass_person",
+            )
         held = await self._suspending(session, grant.resource.tenant, grant.principal.id)
         if held:
             named = ", ".join(f"{use.tracepoint_id} ({_why(use)})" for use in held[:5])

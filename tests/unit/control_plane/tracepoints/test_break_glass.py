@@ -92,7 +92,7 @@ async def test_reason_and_ticket_are_required(asking, why, code) -> None:
 
 
 async def test_a_program_cannot_and_the_permission_to_request_is_not_enough(asking) -> None:
-    with pytest.raises(Denied, match="a person's"):
+    with pytest.raises(Denied, match="signed in themselves"):
         await broken(asking, kind=PrincipalKind.SERVICE)
     with pytest.raises(Denied, match="its own permission"):
         await asking.request(break_glass=WHY)
