@@ -39,6 +39,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.skip(reason=f"host test not run: {why}"))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Groups that are not kept let two stacks see each other's programs: better no run than that one."""
+    if not getattr(session.config.option, "loadgroup", False):
+        return
+    lost = [item.nodeid for item in session.items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
+    if lost:
+        raise pytest.UsageError(f"pytest-xdist ignores the groups of {len(lost)} tests, {lost[0]} first")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """With CI=true a skipped test is a failed one: a green run must mean that everything ran."""
