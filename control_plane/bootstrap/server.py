@@ -133,7 +133,7 @@ async def built(settings: Settings) -> AsyncIterator[Server]:
             lease=settings.lease,
             verification_keys=tuple(signer.verification_keys()),
         )
-        gateway = Gateway(exchange, core.provision.get(Enrolment), identification, core.authority, intake)
+        gateway = Gateway(exchange, core.provision.get(Enrolment), identification, core.authority, intake, core.clock)
         grpc = GatewayServer(gateway, exchange.feeds, core.authority, core.clock, (settings.grpc_listen.host,))
         work.append(("agents' gateway", grpc.run))
         work.append(("reviews", lambda: keep_lapsing(core.provision.get(TemplateService))))

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from control_plane.delivery.identification import Identification, KnownAgent
 from control_plane.delivery.pki import AgentCertificate, CertificateAuthority
 from control_plane.delivery.ports import BatchSink
 from control_plane.delivery.session import Exchange, Session
+from control_plane.foundation.clock import Clock
 from control_plane.foundation.errors import DependencyUnavailable, ProbegateError, TooMany
 from control_plane.foundation.identifiers import TenantId
 from control_plane.foundation.uninterrupted import uninterrupted
@@ -37,13 +37,14 @@ class Gateway:
         identification: Identification,
         authority: CertificateAuthority,
         batches: BatchSink,
+        clock: Clock,
     ) -> None:
         self._exchange = exchange
         self._enrolment = enrolment
         self._identification = identification
         self._authority = authority
         self._batches = batches
-        self._attempts = _Attempts()
+        self._attempts = _Attempts(clock)
 
     async def Enroll(self, request: gateway_pb2.EnrollRequest, context: Any) -> gateway_pb2.EnrollResponse:  # noqa: N802 -- the name in gateway.proto
         try:
@@ -124,14 +125,16 @@ def _peer(context: Any) -> str:
 class _Attempts:
     """A token bucket over all who knock; a flood of wrong tokens must not fill the log or the disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._left = float(ENROLMENTS_A_SECOND)
-        self._at = 0.0
+        self._at = clock.now()
 
     def count(self) -> None:
         """Raises TooMany."""
-        now = asyncio.get_running_loop().time()
-        self._left = min(ENROLMENTS_A_SECOND, self._left + (now - self._at) * ENROLMENTS_A_SECOND)
+        now = self._clock.now()
+        gone = max(0.0, (now - self._at).total_seconds())  # a clock that was set back gives nothing
+        self._left = min(ENROLMENTS_A_SECOND, self._left + gone * ENROLMENTS_A_SECOND)
         self._at = now
         if self._left < 1:
             raise TooMany("too many hosts enrol at once: try again in a few seconds")

@@ -145,7 +145,7 @@ async def running_gateway(
             lease=lease,
             verification_keys=tuple(signer.verification_keys()),
         )
-        gateway = Gateway(exchange, enrolment, identification, authority, batches)
+        gateway = Gateway(exchange, enrolment, identification, authority, batches, clock)
         server = GatewayServer(gateway, feeds, authority, clock)
         port = await server.start("127.0.0.1", 0)
         running = asyncio.create_task(server.run())

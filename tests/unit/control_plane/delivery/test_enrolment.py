@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,9 +21,10 @@ from wire.v1 import gateway_pb2
 from wire.v1.gateway_pb2_grpc import GatewayStub
 
 from control_plane.audit.tables import AuditEntryRow
+from control_plane.delivery.gateway import ENROLMENTS_A_SECOND
 from control_plane.delivery.pki import load_or_create
 from control_plane.delivery.tables import AgentRow, JoinTokenRow
-from control_plane.foundation.clock import SystemClock
+from control_plane.foundation.clock import ManualClock, SystemClock
 from control_plane.foundation.database import Database, EveryTenant
 from control_plane.foundation.errors import Invalid
 from control_plane.policy.model import Permission
@@ -134,12 +136,16 @@ async def test_no_token_at_all_is_refused(gateway: RunningGateway) -> None:
         assert (await refusal(stranger(gateway), text)).code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_flood_of_attempts_is_slowed_down(gateway: RunningGateway) -> None:
-    made_up = str(JoinToken("pgj_" + "x" * 43, gateway.authority.sha256))
-    results = await asyncio.gather(*(stranger(gateway).enroll(made_up) for _ in range(40)), return_exceptions=True)
-    codes = [result.code() for result in results if isinstance(result, grpc.aio.AioRpcError)]
-    assert len(codes) == 40
-    assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
+async def test_a_flood_of_attempts_is_slowed_down(database: Database, tmp_path: Path) -> None:
+    clock = ManualClock(SystemClock().now())  # stands still: all attempts come at one moment
+    async with running_gateway(tmp_path, FakeSpecStore(clock), clock=clock, database=database) as gateway:
+        made_up = str(JoinToken("pgj_" + "x" * 43, gateway.authority.sha256))
+        results = await asyncio.gather(*(stranger(gateway).enroll(made_up) for _ in range(40)), return_exceptions=True)
+        codes = Counter(result.code() for result in results if isinstance(result, grpc.aio.AioRpcError))
+        refused, too_many = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert codes == {refused: ENROLMENTS_A_SECOND, too_many: 40 - ENROLMENTS_A_SECOND}
+        clock.advance(timedelta(seconds=1))
+        assert (await refusal(stranger(gateway), made_up)).code() is refused
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x30\x03\x02\x01\x00", b"x" * 20_000])
