@@ -67,7 +67,10 @@ def watch(call: Invocation, name: str, rows: int) -> None:
 @output_option
 @invocation
 def stop(call: Invocation, name: str) -> None:
-    """End it now, on every host; a request that waits is withdrawn."""
+    """End it now, on every host; a request that waits is withdrawn.
+
+    Your own; with tracepoint:stop-any (tenant-admin, responder) anybody's.
+    """
     show([call.api().stop(name)], call.form, COLUMNS)
 
 

@@ -29,6 +29,7 @@ from control_plane.tracepoints.run_policy import RunPolicies
 from control_plane.tracepoints.sealing import Path, Sealing
 from control_plane.tracepoints.service import Deciders, TracepointService
 from control_plane.tracepoints.starting import Starting
+from control_plane.tracepoints.stopping import Stopping
 from control_plane.tracepoints.upkeep import Upkeep
 
 Work = tuple[str, Callable[[], Coroutine[Any, Any, None]]]
@@ -52,8 +53,9 @@ def add_tracepoints(core: Core, signer: Signer, store: SpecStore, wrapper: KeyWr
     reviewers = MemberReviewers(book, clock)
     policies = RunPolicies(database, audit, clock, approvals.fleet_guard)
     glass = BreakingGlass(database, sealing, clock, reviewers)
-    deciders = Deciders(policies, reviewers, glass, approvals.request_lapses)
     deciding = Requesters(core.provision.get(PolicyService))
+    stopping = Stopping(reviewers, deciding)
+    deciders = Deciders(policies, reviewers, glass, stopping, approvals.request_lapses)
 
     service = TracepointService(database, clock, sealing, deciders, core.settings.max_ttl)
     core.provision.add(TracepointService, service)
@@ -67,6 +69,6 @@ def add_tracepoints(core: Core, signer: Signer, store: SpecStore, wrapper: KeyWr
     return [
         ("tracepoints", Upkeep(database, audit, clock, store, signer, wrapper).keep_up),
         ("locks", Enforcement(database, audit, clock, store, book).keep_up),
-        ("starts", Starting(database, clock, sealing, deciding, reviewers, policies).keep_up),
+        ("starts", Starting(database, clock, sealing, deciding, reviewers, policies, stopping).keep_up),
         ("roll-outs", Rollouts(database, clock, sealing, deciding).keep_up),
     ]

@@ -88,6 +88,15 @@ class PolicyService:
             raise no_such_tenant(tenant)
         return self._decide(snapshot, principal, permission, name)
 
+    async def decided(
+        self, session: AsyncSession, principal: Principal, permission: Permission, tenant: TenantId, name: str
+    ) -> Decision:
+        """A second question within a step, about somebody who holds a grant for the first; the step's entry tells it."""
+        snapshot = await self._snapshot(session, tenant)
+        if snapshot is None or not _is_known(snapshot, principal):
+            raise no_such_tenant(tenant)
+        return self._decide(snapshot, principal, permission, name)
+
     async def holds(
         self, session: AsyncSession, tenant: TenantId, asker: Asker, permission: Permission, name: str = "*"
     ) -> bool:

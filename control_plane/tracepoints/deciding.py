@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from control_plane.foundation.identifiers import TenantId
 from control_plane.identity.model import Principal, PrincipalKind
 from control_plane.identity.service import unsafe_absent
+from control_plane.policy.decide import Decision
 from control_plane.policy.model import Grant, Permission, Resource
 from control_plane.policy.service import PolicyService
 from control_plane.tracepoints.tables import TracepointRow
@@ -30,6 +33,11 @@ class Requesters:
         )
         permission = Permission(asked["permission"])
         return await self._policy.require(principal, permission, Resource(TenantId(row.tenant), "tracepoint", "*"))
+
+    async def may_stop_any(self, session: AsyncSession, grant: Grant, name: str) -> Decision:
+        """Raises NotFound."""
+        asked = Permission.TRACEPOINT_STOP_ANY
+        return await self._policy.decided(session, grant.principal, asked, grant.resource.tenant, name)
 
 
 def requester_document(grant: Grant) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from wire.v1 import gateway_pb2
 
 from control_plane.delivery.tables import AgentRow
 from control_plane.foundation.identifiers import AgentId, TenantId
+from control_plane.policy.decide import Decision
 from control_plane.policy.model import Grant
 from control_plane.tracepoints.tables import TracepointRow
 
@@ -30,4 +31,8 @@ class ActiveAgents(Protocol):
 class Deciding(Protocol):
     async def requester(self, row: TracepointRow) -> Grant:
         """The proof that who asked for it may still, as of now. Raises Denied, NotFound."""
+        ...
+
+    async def may_stop_any(self, session: AsyncSession, grant: Grant, name: str) -> Decision:
+        """May who holds this grant end what somebody else asked for under this name. Raises NotFound."""
         ...

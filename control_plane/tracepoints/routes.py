@@ -263,7 +263,7 @@ async def renew(grant: Granted, tracepoint: str, body: RenewTracepointIn, servic
 @router.delete("/v1/tenants/{tenant}/tracepoints/{tracepoint}")
 @requires(Permission.TRACEPOINT_DELETE, name="tracepoint")
 async def delete(grant: Granted, tracepoint: str, service: Service) -> TracepointOut:
-    """End it now, on every host. What has ended already is shown as it is."""
+    """End it now, on every host: one's own, or with `tracepoint:stop-any` anybody's. What has ended is shown as it is."""
     return TracepointOut.of(await service.delete(grant, tracepoint))
 
 

@@ -45,6 +45,7 @@ from control_plane.tracepoints.request_case import Need, request_digest
 from control_plane.tracepoints.rollouts import begin, reached, reached_of
 from control_plane.tracepoints.run_policy import RunPolicies
 from control_plane.tracepoints.sealing import Sealing, Until, move
+from control_plane.tracepoints.stopping import Stopping
 from control_plane.tracepoints.table_versions import table_version
 from control_plane.tracepoints.tables import BreakGlassRow, TracepointRow
 from language.durations import render
@@ -60,6 +61,7 @@ class Deciders:
     policies: RunPolicies
     reviewers: Reviewers
     glass: BreakingGlass
+    stopping: Stopping
     request_lapses: timedelta
 
 
@@ -112,6 +114,7 @@ class TracepointService:
                 await self._refuse_renewal(session, before)
                 return await self._renewed(session, publications, grant, before, wanted.plan, wanted.asked.ttl)
             if before is not None:
+                await self._deciders.stopping.refuse_others(session, grant, before)
                 await self._sealing.replaced(session, publications, grant.principal.id, before)
             row = await self._created(session, grant, wanted, State.PENDING)
             await self._log_request(session, grant, row, wanted, before)
@@ -153,7 +156,7 @@ class TracepointService:
     async def delete(self, grant: Grant, name: str) -> Tracepoint:
         """Take it back from every host; what waits is withdrawn. What has ended stays as it is.
 
-        Raises NotFound, DependencyUnavailable.
+        Raises NotFound, Denied (`not_yours`), DependencyUnavailable.
         """
         tenant = grant.resource.tenant
         async with self._sealing.step(
@@ -161,10 +164,14 @@ class TracepointService:
         ) as (session, publications):
             row = await tracepoint_row(session, tenant, name, lock=True)
             if after(State(row.state), Event.DELETE) is not None:
+                others = await self._deciders.stopping.refuse_others(session, grant, row)
                 waited = State(row.state) in WAITING
                 await self._sealing.stopped(session, row, Event.DELETE, "deleted")
+                if others:
+                    row.detail = f"stopped by {grant.principal.display_name[:200]}"
+                details = {"waited": waited, **({"requested_by": row.requested_by} if others else {})}
                 await self._sealing.log(
-                    session, tenant, grant.principal.id, AuditAction.TRACEPOINT_DELETE, row, {"waited": waited}
+                    session, tenant, grant.principal.id, AuditAction.TRACEPOINT_DELETE, row, details
                 )
                 await session.flush()
                 if not waited:

@@ -32,6 +32,7 @@ from control_plane.tracepoints.request_case import case_of, lacking
 from control_plane.tracepoints.rollouts import begin, reached
 from control_plane.tracepoints.run_policy import RunPolicies
 from control_plane.tracepoints.sealing import Sealing, Until, move
+from control_plane.tracepoints.stopping import Stopping
 from control_plane.tracepoints.table_versions import table_version
 from control_plane.tracepoints.tables import TracepointRow
 
@@ -49,6 +50,7 @@ class Starting:
         deciding: Deciding,
         reviewers: Reviewers,
         policies: RunPolicies,
+        stopping: Stopping,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -56,6 +58,7 @@ class Starting:
         self._deciding = deciding
         self._reviewers = reviewers
         self._policies = policies
+        self._stopping = stopping
 
     async def start_due(self) -> int:
         """Seal what is due, close what lapsed; how many those were."""
@@ -132,6 +135,7 @@ class Starting:
             agents = await self._sealing.agents(session, tenant, locks)
             before = await live_row(session, tenant, row.name)
             if before is not None:
+                await self._stopping.refuse_others(session, grant, before)
                 await self._sealing.replaced(session, out, "system", before)
             row.table_version = await table_version(session, tenant, row.table_name, row.columns, now)
             move(row, Event.START)

@@ -18,6 +18,7 @@ from control_plane.foundation.errors import Denied
 from control_plane.foundation.identifiers import AgentId, TenantId
 from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.masking.service import MaskingService
+from control_plane.policy.decide import Decision
 from control_plane.policy.locks import LockService
 from control_plane.policy.model import Grant, Permission
 from control_plane.policy.roles import read_roles
@@ -37,6 +38,7 @@ from control_plane.tracepoints.run_policy import RunPolicies
 from control_plane.tracepoints.sealing import Path, Sealing
 from control_plane.tracepoints.service import Deciders, TracepointService
 from control_plane.tracepoints.starting import Starting
+from control_plane.tracepoints.stopping import Stopping
 from control_plane.tracepoints.tables import TracepointRow
 from control_plane.tracepoints.upkeep import Upkeep
 from language.masking_rules import load_rules
@@ -71,12 +73,17 @@ class FakeDeciding:
     """Policy at the moment of a start: `gone` may not any more."""
 
     gone: set[str] = field(default_factory=set)
+    stop_any: set[str] = field(default_factory=set)
 
     async def requester(self, row: TracepointRow) -> Grant:
         name = row.requested_by.rpartition("|")[2]
         if name in self.gone:
             raise Denied(f"{name} holds no role any more")
         return grant(Permission(row.requester["permission"]), by=name, tenant=row.tenant)
+
+    async def may_stop_any(self, session: AsyncSession, grant: Grant, name: str) -> Decision:
+        allowed = grant.principal.subject in self.stop_any
+        return Decision(allowed, "test", "" if allowed else "no role of yours", would_allow=("tenant-admin",))
 
 
 @dataclass
@@ -123,8 +130,8 @@ class World:
     async def show(self, name: str = "money-sum", tenant: str = "acme") -> Tracepoint:
         return await self.reading.show(grant(Permission.TRACEPOINT_READ, tenant=tenant), name)
 
-    async def delete(self, name: str = "money-sum", tenant: str = "acme") -> Tracepoint:
-        return await self.service.delete(grant(Permission.TRACEPOINT_DELETE, by="carol", tenant=tenant), name)
+    async def delete(self, name: str = "money-sum", tenant: str = "acme", by: str = "carol") -> Tracepoint:
+        return await self.service.delete(grant(Permission.TRACEPOINT_DELETE, by=by, tenant=tenant), name)
 
     async def renew(self, name: str = "money-sum", ttl: timedelta | None = None, by: str = "carol") -> Tracepoint:
         return await self.service.renew(grant(Permission.TRACEPOINT_RENEW, by=by), name, ttl)
@@ -156,7 +163,8 @@ def world(database: Database) -> World:
     sealing = Sealing(database, trail, clock, path)
     policies = RunPolicies(database, trail, clock, read_approvals().fleet_guard)
     glass, deciding = BreakingGlass(database, sealing, clock, reviewers), FakeDeciding()
-    deciders = Deciders(policies, reviewers, glass, timedelta(hours=24))
+    stopping = Stopping(reviewers, deciding)
+    deciders = Deciders(policies, reviewers, glass, stopping, timedelta(hours=24))
     return World(
         database=database,
         trail=trail,
@@ -169,7 +177,7 @@ def world(database: Database) -> World:
         masking=masking,
         service=TracepointService(database, clock, sealing, deciders, timedelta(hours=24)),
         requests=RequestReviews(sealing, clock, reviewers, policies),
-        starting=Starting(database, clock, sealing, deciding, reviewers, policies),
+        starting=Starting(database, clock, sealing, deciding, reviewers, policies, stopping),
         rollouts=Rollouts(database, clock, sealing, deciding),
         glass=glass,
         notices=NoticeReading(database),

@@ -138,7 +138,7 @@ async def test_nobody_looked_within_a_day_and_the_right_suspends_itself(asking) 
         assert refused.value.code == "break_glass_suspended"
         assert refused.value.extra["uses"] == [found.id]
         assert f"probegate tracepoint review {found.id}" in refused.value.detail
-    assert (await broken(asking, by="frank")).state is State.PENDING, "of that person only"
+    assert (await broken(asking, by="frank", name="franks")).state is State.PENDING, "of that person only"
     await looked_at(asking, found)
     assert (await broken(asking)).state is State.PENDING
 
