@@ -13,6 +13,7 @@ from enum import StrEnum
 from language.errors import TemplateError
 from language.masking import Action, Treatment
 from language.masking_names import PathPattern, type_matches
+from language.masking_patterns import ValuePattern, found_in
 
 
 class MaskingRuleError(TemplateError):
@@ -53,7 +54,7 @@ VALUE_KINDS = (Kind.STRING, Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN)
 
 @dataclass(frozen=True)
 class Cases:
-    """What the rule must and must not match: field paths or type names. A file whose cases fail is refused."""
+    """What the rule must and must not match: field paths, type names or values. A file whose cases fail is refused."""
 
     matches: tuple[str, ...] = ()
     ignores: tuple[str, ...] = ()
@@ -61,7 +62,10 @@ class Cases:
 
 @dataclass(frozen=True)
 class Rule:
-    """Fields that match get `action`. Exactly one of `path` (a pattern of names) and `type` (DWARF) is set."""
+    """Fields that match get `action`; of values, what matches `regex` is replaced by the rule's name.
+
+    Exactly one of `path` (a pattern of names), `type` (DWARF) and `regex` (a tenant's own detector) is set.
+    """
 
     name: str
     action: Action
@@ -69,13 +73,16 @@ class Rule:
     type: str = ""
     cases: Cases = field(default_factory=Cases)
     argument: str = ""
+    regex: str = ""
 
     @property
     def treatment(self) -> Treatment:
         return Treatment(self.action, self.argument)
 
     def means(self, subject: str) -> bool:
-        """Whether a field path ("o.Card.Number") or, for a type rule, a type name is matched."""
+        """Whether a field path ("o.Card.Number") or, for a type rule, a type name, for a regex, a value is matched."""
+        if self.regex:
+            return found_in(self.regex, subject)
         if self.path is None:
             return type_matches(self.type, subject)
         segments = tuple(subject.split("."))
@@ -93,6 +100,11 @@ class RuleSet:
 
     def label(self, rule: str) -> str:
         return f"{self.scope}:{rule}"
+
+    @property
+    def patterns(self) -> tuple[ValuePattern, ...]:
+        """Its own detectors."""
+        return tuple(ValuePattern(self.label(rule.name), rule.regex) for rule in self.rules if rule.regex)
 
 
 @dataclass(frozen=True)
@@ -116,13 +128,17 @@ class BoundPath:
 
 @dataclass(frozen=True)
 class BoundRule:
-    """What happens to one column, which rule decided ("platform:default.string"), and what is stricter inside."""
+    """What happens to one column, which rule decided ("platform:default.string"), and what is stricter inside.
+
+    `patterns` are the tenant's own detectors, where the column's values are looked into.
+    """
 
     column: str
     action: Action
     rule: str
     paths: tuple[BoundPath, ...] = ()
     argument: str = ""
+    patterns: tuple[ValuePattern, ...] = ()
 
     @property
     def treatment(self) -> Treatment:

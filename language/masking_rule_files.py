@@ -10,12 +10,16 @@ spec:
       words: [cvv, cvc, card verification]      # or  path: "o.Card.*"   or  type: "*.Card"
       action: drop                               # or partial(0,4), bucket(100): see language.masking
       cases: {matches: [o.Card.CVV2], ignores: [o.Curve]}
+    - name: employee-number                      # a tenant's own detector: what it finds in values becomes its name
+      regex: '\bEMP-[0-9]{6}\b'                  # RE2: see language.masking_patterns
+      action: redact
+      cases: {matches: ['by EMP-123456'], ignores: [TEMP-123456]}
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
 import yaml
@@ -23,11 +27,13 @@ import yaml
 from language.masking import Action, BadAction, Treatment, parse_treatment
 from language.masking_model import Cases, Kind, MaskingRuleError, Rule, RuleSet, Scope
 from language.masking_names import KIND_PREFIX, MAX_PATTERN, BadPattern, PathPattern, parse_pattern, words_pattern
+from language.masking_patterns import MAX_PATTERNS, BadRegex, check_regex
 from language.model import Position
 
 MAX_FILE: Final = 256 * 1024  # bytes: a long pack is 20 KiB
 MAX_RULES: Final = 500  # every name rule travels with every column of a spec
 MAX_CASES: Final = 200  # of one rule
+_SUBJECTS: Final = ("words", "path", "type", "regex")
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 
 
@@ -48,6 +54,7 @@ def load_rules(text: str, scope: Scope = Scope.PLATFORM) -> RuleSet:
     names = [rule.name for rule in rules]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise MaskingRuleError(f"rule {repeated!r} stands there twice")
+    refuse_too_many_patterns(rules)
     strict = spec.get("strict", False)
     if not isinstance(strict, bool):
         raise MaskingRuleError("spec.strict: expected true or false")
@@ -56,14 +63,16 @@ def load_rules(text: str, scope: Scope = Scope.PLATFORM) -> RuleSet:
 
 def rule_from(given: Mapping[str, object]) -> Rule:
     """One rule from its YAML or JSON form. Raises MaskingRuleError, also when one of its cases fails."""
-    _only(given, {"name", "words", "path", "type", "action", "cases", "description"}, "a rule")
+    _only(given, {"name", *_SUBJECTS, "action", "cases", "description"}, "a rule")
     name = given.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise MaskingRuleError(f"rule name {name!r}: expected lower-case letters, digits and hyphens, like card-number")
     where = f"rule {name}"
-    chosen = {key for key in ("words", "path", "type") if given.get(key)}
+    chosen = {key for key in _SUBJECTS if given.get(key)}
     if len(chosen) != 1:
-        raise MaskingRuleError(f"{where}: expected exactly one of words, path and type, got {sorted(chosen) or 'none'}")
+        raise MaskingRuleError(
+            f"{where}: expected exactly one of words, path, type and regex, got {sorted(chosen) or 'none'}"
+        )
     try:
         path = _pattern(given, where)
     except BadPattern as error:
@@ -76,10 +85,23 @@ def rule_from(given: Mapping[str, object]) -> Rule:
         path=path,
         type=_type(given.get("type"), where),
         cases=_cases(given.get("cases", {}), where),
+        regex=_regex(given.get("regex"), treatment, where),
     )
+    if rule.regex and not (rule.cases.matches and rule.cases.ignores):
+        raise MaskingRuleError(
+            f"{where}: a regex needs cases of both kinds: values that it matches, and that it ignores"
+        )
     if failures := failing_cases(rule):
         raise MaskingRuleError(failures[0])
     return rule
+
+
+def refuse_too_many_patterns(rules: Sequence[Rule]) -> None:
+    """Raises MaskingRuleError when one host would have to look for more than one RE2 set holds."""
+    if (own := sum(1 for rule in rules if rule.regex)) > MAX_PATTERNS:
+        raise MaskingRuleError(
+            f"a tenant has at most {MAX_PATTERNS} rules with a regex, these are {own}: join some with |"
+        )
 
 
 def failing_cases(rule: Rule) -> tuple[str, ...]:
@@ -111,6 +133,20 @@ def _type(value: object, where: str) -> str:
         return ""
     if not isinstance(value, str) or len(value) > MAX_PATTERN or value.startswith(KIND_PREFIX):
         raise MaskingRuleError(f"{where}: type: expected a DWARF type name, `*` for any text, like *.Card")
+    return value
+
+
+def _regex(value: object, treatment: Treatment, where: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise MaskingRuleError(f"{where}: regex: expected text, an RE2 pattern")
+    if treatment != Treatment(Action.REDACT):
+        raise MaskingRuleError(f"{where}: what a regex finds is replaced by the rule's name: its action is redact")
+    try:
+        check_regex(value)
+    except BadRegex as error:
+        raise MaskingRuleError(f"{where}: regex: {error}") from error
     return value
 
 

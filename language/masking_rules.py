@@ -57,6 +57,7 @@ __all__ = [
 
 Excepted = Callable[[tuple[str, ...]], MaskingException | None]
 TEMPLATE: Final = "template"
+LOOKED_INTO: Final = frozenset({Action.DETECT, Action.BUCKET, Action.TRUNCATE})  # by detectors; the others hide or show
 CONSTANT_RULE: Final = "constant"  # a literal of the approved text shows nothing of the target
 
 
@@ -143,7 +144,9 @@ def _bind_one(
     )
     if loosened:  # the default of its kind is what it was excepted from
         inside = tuple(each for each in inside if not each.type.startswith(KIND_PREFIX))
-    return BoundRule(capture.column, strictest.action, strictest.rule, inside, strictest.argument)
+    looked_into = LOOKED_INTO & {strictest.action, *(each.action for each in inside)}
+    patterns = tuple(each for ruleset in rulesets for each in ruleset.patterns) if looked_into else ()
+    return BoundRule(capture.column, strictest.action, strictest.rule, inside, strictest.argument, patterns)
 
 
 def _refuse_second_form(column: str, proposed: Treatment, decisions: Sequence[Decision]) -> None:
@@ -200,6 +203,8 @@ def _inside(path: tuple[str, ...], rulesets: Sequence[RuleSet], outer: Treatment
     for ruleset in rulesets:
         for rule in ruleset.rules:
             label = ruleset.label(rule.name)
+            if rule.regex:
+                continue  # it means values, wherever they are: see BoundRule.patterns
             if rule.path is None:
                 found.append(BoundPath("", rule.type, rule.action, label, rule.argument))
                 continue

@@ -9,6 +9,7 @@ from wire.v1 import spec_pb2
 
 from agents.admission.model import MIN_HASH_KEY, AdmittedRule, RefusalReason, Refused
 from language.masking import Action, BadAction, Treatment, parse_treatment, treatment
+from language.masking_patterns import BadRegex, ValuePattern, pattern_set
 from language.masking_rules import BoundPath, BoundRule
 from language.model import Template
 
@@ -52,8 +53,21 @@ def _rule(came: spec_pb2.FieldRule, proposed: str | None) -> AdmittedRule:
             RefusalReason.WEAK_MASKING,
             f"column {came.column!r} gets tokens by a key of {len(came.key)} bytes, at least {MIN_HASH_KEY} are needed",
         )
-    bound = BoundRule(came.column, masking.action, came.rule, paths, masking.argument)
+    bound = BoundRule(came.column, masking.action, came.rule, paths, masking.argument, _patterns(came))
     return AdmittedRule(bound, bytes(came.key), came.key_id)
+
+
+def _patterns(came: spec_pb2.FieldRule) -> tuple[ValuePattern, ...]:
+    """The tenant's own detectors, each compiled once: a spec whose values this agent could not look into is refused."""
+    patterns = tuple(ValuePattern(each.rule, each.regex) for each in came.patterns)
+    if patterns:
+        try:
+            pattern_set(patterns)
+        except BadRegex as error:
+            raise Refused(
+                RefusalReason.UNMASKED_FIELD, f"column {came.column!r}: a pattern that this agent cannot look for: {error}"
+            ) from error
+    return patterns
 
 
 def _path(came: spec_pb2.PathRule, column: str) -> BoundPath:

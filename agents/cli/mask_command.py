@@ -48,8 +48,9 @@ def mask_command(file: str, pack: str | None, explain: bool) -> None:
 
 def _masked(row: dict[str, Any], packs: list[RuleSet], *, explain: bool) -> dict[str, Any]:
     path, type_name = str(row.get("path") or ""), str(row.get("type") or "")
+    patterns = tuple(each for pack in packs for each in pack.patterns)
     treatment, rule = _decision(row["value"], path, type_name, packs)
-    shown: Explained = explain_value(row["value"], treatment, (path, type_name))
+    shown: Explained = explain_value(row["value"], treatment, (path, type_name), patterns)
     said = {"rule": rule, "action": str(treatment)} if explain else {}
     return {**row, "masked": shown.masked, "spans": [list(span) for span in shown.spans], **said}
 

@@ -48,6 +48,7 @@ class ColumnRules:
             else:
                 self._by_type.append((path.type, decision))
                 self._unbound.append(decision)
+        self.patterns = rule.patterns
         makes_tokens = Action.TOKEN in {rule.action, *(path.action for path in rule.paths)}
         self.tokens = Tokens(rule.key, rule.key_id) if makes_tokens else None
 

@@ -19,9 +19,11 @@ from agents.masking import actions, numbers, texts
 from agents.masking.applying import DYNAMIC, ColumnRules, Decision, stricter
 from agents.masking.budget import Budget
 from agents.masking.cuts import Cut, cut_values
-from agents.masking.entities import shown_bytes
+from agents.masking.detectors import NONE
+from agents.masking.entities import shown_bytes, shown_of
 from agents.masking.json_texts import JsonMasker
 from agents.masking.naming import vouched_by_names
+from agents.masking.own_patterns import own_patterns
 from agents.masking.shapes import clean, constant, list_entries, map_entries, null_flags, struct_of
 from agents.masking.treating import BYTES, WHOLE, Treating
 from language.masking import Action
@@ -85,6 +87,7 @@ class ColumnMasker:
         self._names = tuple(names)
         self._computed = computed
         self._budget = budget or Budget()
+        self._own = own_patterns(rules.patterns, self._budget)
 
     def mask(self, array: pa.Array, part: pa.Field) -> pa.Array:
         """The column of this field, masked."""
@@ -191,10 +194,12 @@ class ColumnMasker:
         if decision.action in WHOLE:
             return self._replaced(array, decision, place)
         cut = cut_values(self._cuts, place.path, place.rows)
-        treating = Treating(decision.treatment, BYTES if is_bytes else kind, self._vouched(place), self._rules.tokens)
+        kind_word, vouched = BYTES if is_bytes else kind, self._vouched(place)
+        treating = Treating(decision.treatment, kind_word, vouched, self._rules.tokens, self._own)
         masked = self._applied(array, treating, kind, cut)
         self.tally.add(decision, len(array) - array.null_count, masked.hidden)
         self.unscanned += masked.unscanned
+        self._count_own(array, masked.array)
         return masked.array
 
     def _json(self, array: pa.Array, place: Place) -> pa.Array:
@@ -203,7 +208,13 @@ class ColumnMasker:
         masked = masker.mask(array, place.path, place.outer, place.type_name, cut)
         for decision, values in masker.values.items():
             self.tally.add(decision, values, masker.hidden[decision])
+        self._count_own(array, masked)
         return masked
+
+    def _count_own(self, before: pa.Array, shown: pa.Array) -> None:
+        """The tenant's own detectors have a line each in the receipts, where they found something."""
+        for pattern, count in self._own.counted(before, shown) if self._own else ():
+            self.tally.add(Decision(Action.REDACT, pattern.rule), count, count)
 
     def _applied(self, array: pa.Array, treating: Treating, kind: str, cut: npt.NDArray[np.bool_]) -> texts.Masked:
         match treating.treatment.action:
@@ -211,16 +222,38 @@ class ColumnMasker:
                 return texts.Masked(array, 0)
             case Action.DETECT if treating.kind == BYTES:
                 return texts.by_distinct(
-                    array, cut, lambda value, is_cut: shown_bytes(value, is_cut, treating.vouched), self._budget
+                    array,
+                    cut,
+                    lambda value, is_cut: shown_bytes(value, is_cut, treating.vouched, self._own),
+                    self._budget,
                 )
             case Action.DETECT if kind == "string":
-                return texts.detect(array, cut, treating.vouched, self._budget)
+                return texts.detect(array, cut, treating.vouched, self._budget, self._own)
             case Action.DETECT if kind in {"integer", "float"}:
-                return _detect_numbers(array, treating.vouched, computed=self._computed)
+                masked = _detect_numbers(array, treating.vouched, computed=self._computed)
+                return self._own_numbers(array, masked) if self._own else masked
             case Action.DETECT:
                 return texts.Masked(array, 0)
             case _:
                 return texts.by_distinct(_as_text(array), cut, treating.shown, self._budget)
+
+    def _own_numbers(self, before: pa.Array, masked: texts.Masked) -> texts.Masked:
+        """Numbers as their digits, for the tenant's own detectors only."""
+        digits = _as_text(before)
+        nothing_cut = np.zeros(len(before), dtype=bool)
+        owned = texts.by_distinct(
+            digits, nothing_cut, lambda value, _cut: shown_of(value, False, 0, NONE, self._own), self._budget
+        )
+        fresh = _flags_of(pc.not_equal(owned.array, digits)) & _flags_of(pc.equal(_as_text(masked.array), digits))
+        if not fresh.any():
+            return masked
+        shown = pc.if_else(pa.array(fresh), owned.array, _as_text(masked.array))
+        return texts.Masked(shown, masked.hidden + int(fresh.sum()), owned.unscanned)
+
+
+def _flags_of(array: pa.Array) -> npt.NDArray[np.bool_]:
+    flags: npt.NDArray[np.bool_] = array.fill_null(fill_value=False).to_numpy(zero_copy_only=False).astype(bool)
+    return flags
 
 
 def _detect_numbers(array: pa.Array, vouched: frozenset[str], *, computed: bool) -> texts.Masked:

@@ -13,6 +13,7 @@ from typing import Final
 from agents.masking.detectors import ALL, NONE, bits_of, find, merged
 from agents.masking.detectors.model import Span
 from agents.masking.normalising import has_invisible
+from agents.masking.own_patterns import OwnPatterns
 from agents.masking.scanning import BASE64, ESCAPED, EVERYTHING, HEX, UNUSUAL, scanner
 from agents.masking.tails import tail_start
 from agents.masking.views import MAX_LEVELS, View, base64_words, hex_words, normalised, unescaped
@@ -23,15 +24,18 @@ MIN_HEX: Final = 12  # characters: six bytes, the shortest entity there is ("a@b
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
 
 
-def shown_of(value: str, cut: bool, bits: int | None = None, vouched: frozenset[str] = NONE) -> str:
+def shown_of(
+    value: str, cut: bool, bits: int | None = None, vouched: frozenset[str] = NONE, own: OwnPatterns | None = None
+) -> str:
     """What may be shown of one text; `cut` when its end is missing."""
-    spans = spans_of(value, cut, bits, vouched)
+    spans = spans_of(value, cut, bits, vouched, own)
     return shown_with(value, spans) if spans else value
 
 
-def shown_bytes(value: str, cut: bool, vouched: frozenset[str] = NONE) -> str:
+def shown_bytes(value: str, cut: bool, vouched: frozenset[str] = NONE, own: OwnPatterns | None = None) -> str:
     """The same of binary data, which comes and is shown in hex: whatever it may spell is looked at."""
-    spans = _in_hex(value, vouched, cut=cut) or spans_of(value, cut, None, vouched)
+    spans = _in_hex(value, vouched, cut=cut) or (own.in_bytes(value, cut=cut) if own else [])
+    spans = spans or spans_of(value, cut, None, vouched, own)
     return shown_with(value, spans) if spans else value
 
 
@@ -48,10 +52,17 @@ def shown_with(value: str, spans: list[Span]) -> str:
     return "".join((*shown, value[at:]))
 
 
-def spans_of(value: str, cut: bool, bits: int | None = None, vouched: frozenset[str] = NONE) -> list[Span]:
+def spans_of(
+    value: str, cut: bool, bits: int | None = None, vouched: frozenset[str] = NONE, own: OwnPatterns | None = None
+) -> list[Span]:
     """`bits` as the scanner gave them for this text; None to ask it."""
     if bits is None:
         bits = scanner().bits_of(value)
+    spans = _platform_spans(value, cut, bits, vouched)
+    return _joined(spans, own.spans(value, bits, cut=cut)) if own else spans
+
+
+def _platform_spans(value: str, cut: bool, bits: int, vouched: frozenset[str]) -> list[Span]:
     if vouched:
         bits |= bits_of(vouched)
     view = View(value)

@@ -20,7 +20,7 @@ from agents.masking.applying import DYNAMIC, ColumnRules, Decision
 from agents.masking.budget import Budget
 from agents.masking.entities import shown_of
 from agents.masking.naming import vouched_by_names
-from agents.masking.numbers import number_shown
+from agents.masking.own_patterns import own_patterns
 from agents.masking.treating import WHOLE, Treating
 from language.masking import Action
 
@@ -34,6 +34,7 @@ class JsonMasker:
         self._rules = rules
         self._names = names
         self._budget = budget or Budget()
+        self._own = own_patterns(rules.patterns, self._budget)
 
     def mask(
         self, texts: pa.Array, path: tuple[str, ...], outer: Decision, type_name: str, cut: npt.NDArray[np.bool_]
@@ -67,7 +68,10 @@ class JsonMasker:
                 "type": self._value(value["type"], (*path, "type"), outer, DYNAMIC, cut=False),
                 "value": self._value(value["value"], path, named, DYNAMIC, cut=cut),
             }
-        return {shown_of(key, False): self._value(item, (*path, key), outer, cut=cut) for key, item in value.items()}
+        return {
+            shown_of(key, False, own=self._own): self._value(item, (*path, key), outer, cut=cut)
+            for key, item in value.items()
+        }
 
     def _item(self, item: Any, path: tuple[str, ...], outer: Decision, *, cut: bool) -> Any:
         """Maps are lists of pairs; a pair's key names its value, as a field's name does."""
@@ -87,7 +91,7 @@ class JsonMasker:
             self.values[decision] += 1
             self.hidden[decision] += 1
             return actions.UNSCANNED
-        treating = Treating(decision.treatment, kind, vouched, self._rules.tokens)
+        treating = Treating(decision.treatment, kind, vouched, self._rules.tokens, self._own)
         shown = self._shown(value, treating, cut=cut)
         self.values[decision] += 1
         self.hidden[decision] += shown != value
@@ -98,11 +102,11 @@ class JsonMasker:
             case Action.ALLOW:
                 return value
             case Action.DETECT if isinstance(value, str):
-                return shown_of(value, cut, None, treating.vouched)
+                return shown_of(value, cut, None, treating.vouched, self._own)
             case Action.DETECT if isinstance(value, bool):
                 return value
             case Action.DETECT if isinstance(value, int | float):
-                return number_shown(value, treating.vouched)
+                return treating.number(value)
             case _:
                 return treating.shown(_plain(value), cut)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from language.masking import Action, Treatment
+from language.masking_patterns import ValuePattern
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class FieldRule:
     key_id: str = ""
     paths: tuple[PathRule, ...] = ()
     argument: str = ""  # what the action takes, as `language.masking.Treatment` has it
+    patterns: tuple[ValuePattern, ...] = ()  # the tenant's own detectors
 
     @property
     def treatment(self) -> Treatment:

@@ -28,10 +28,12 @@ from agents.masking.entities import shown_with, spans_of
 from agents.masking.model import FieldRule, MaskedBatch, Receipt
 from agents.masking.naming import is_computed, vouched_by_names
 from agents.masking.numbers import number_shown
+from agents.masking.own_patterns import own_patterns
 from agents.masking.scanning import scanner
 from agents.masking.shapes import constant, map_entries
 from agents.masking.treating import Treating
 from language.masking import Action, Treatment
+from language.masking_patterns import ValuePattern
 
 CONTROL_COLUMNS: Final = frozenset({"time_", "pid", "tid", "goid"})  # numbers of ours, not of the program
 PATH_COLUMNS: Final = frozenset({"_absent", "_cut"})
@@ -80,20 +82,28 @@ class Explained:
     spans: tuple[tuple[int, int, str, str], ...]
 
 
-def explain_value(value: Any, treatment: Treatment, names: tuple[str, ...] = ()) -> Explained:
-    """One value outside any batch, by the same code. Objects and lists are masked as their JSON text."""
+def explain_value(
+    value: Any, treatment: Treatment, names: tuple[str, ...] = (), patterns: tuple[ValuePattern, ...] = ()
+) -> Explained:
+    """One value outside any batch, by the same code. Objects and lists are masked as their JSON text.
+
+    `patterns` are a tenant's own detectors.
+    """
     vouched, action = vouched_by_names(tuple(name for name in names if name)), treatment.action
     if value is None or isinstance(value, bool) or action is Action.ALLOW:
         return Explained(value, ()) if action in {Action.ALLOW, Action.DETECT} else _whole(value, treatment, vouched)
     if action is not Action.DETECT:
         return _whole(value, treatment, vouched)
+    own = own_patterns(patterns)
     if isinstance(value, int | float):
         shown = number_shown(value, vouched)
+        if shown == value and own is not None and (found := own.spans(str(value), 0, cut=False)):
+            return Explained(shown_with(str(value), found), tuple((*span, "redact") for span in found))
         if shown == value:
             return Explained(value, ())
         return Explained(shown, ((0, len(str(value)), str(shown).strip("<>"), "redact"),))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    spans = spans_of(text, False, None, vouched)
+    spans = spans_of(text, False, None, vouched, own)
     if not spans:
         return Explained(value, ())
     return Explained(shown_with(text, spans), tuple((*span, "redact") for span in spans))

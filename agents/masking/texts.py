@@ -20,6 +20,7 @@ from agents.masking.actions import UNSCANNED
 from agents.masking.budget import Budget
 from agents.masking.detectors import NONE, bits_of
 from agents.masking.entities import shown_of
+from agents.masking.own_patterns import OwnPatterns
 from agents.masking.scanning import CHUNK, scanner
 
 DISTINCT_SAMPLE: Final = 4096  # values whose repetition says whether encoding the column pays
@@ -36,15 +37,19 @@ class Masked:
 
 
 def detect(
-    array: pa.Array, cut: npt.NDArray[np.bool_], vouched: frozenset[str] = NONE, budget: Budget | None = None
+    array: pa.Array,
+    cut: npt.NDArray[np.bool_],
+    vouched: frozenset[str] = NONE,
+    budget: Budget | None = None,
+    own: OwnPatterns | None = None,
 ) -> Masked:
     """Replace what detectors find in a string array; `cut` marks the values whose end is missing."""
     budget = budget or Budget()
 
     def look(value: str, is_cut: bool) -> str:
-        return UNSCANNED if budget.over() else shown_of(value, is_cut, None, vouched)
+        return UNSCANNED if budget.over() else shown_of(value, is_cut, None, vouched, own)
 
-    return _spread(array, cut, lambda distinct: _detected(distinct, vouched, budget), look)
+    return _spread(array, cut, lambda distinct: _detected(distinct, vouched, budget, own), look)
 
 
 def by_distinct(
@@ -62,7 +67,7 @@ def by_distinct(
     return _spread(array, cut, all_of, one)
 
 
-def _detected(distinct: pa.Array, vouched: frozenset[str], budget: Budget) -> dict[int, str]:
+def _detected(distinct: pa.Array, vouched: frozenset[str], budget: Budget, own: OwnPatterns | None) -> dict[int, str]:
     """The values that change, by position."""
     changed: dict[int, str] = {}
     always = bits_of(vouched) if vouched else 0
@@ -74,9 +79,11 @@ def _detected(distinct: pa.Array, vouched: frozenset[str], budget: Budget) -> di
         bits = scanner().bits(chunk)
         if always:
             bits = {position: bits.get(position, 0) | always for position in range(len(chunk))}
+        if own:
+            bits |= {place: bits.get(place, 0) for place, value in enumerate(chunk.to_pylist()) if own.hits(value)}
         places = sorted(bits)
         for place, value in zip(places, chunk.take(pa.array(places, pa.int64())).to_pylist(), strict=True):
-            shown = UNSCANNED if budget.over() else shown_of(value, False, bits[place], vouched)
+            shown = UNSCANNED if budget.over() else shown_of(value, False, bits[place], vouched, own)
             if shown is not value and shown != value:
                 changed[first + place] = shown
     return changed

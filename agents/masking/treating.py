@@ -16,6 +16,7 @@ from agents.masking.entities import shown_of
 from agents.masking.generalising import generalised
 from agents.masking.joining import joined
 from agents.masking.numbers import number_shown
+from agents.masking.own_patterns import OwnPatterns
 from language.masking import Action, Generality, Treatment
 
 WHOLE: Final = frozenset({Action.COUNT_ONLY, Action.REDACT, Action.DROP})  # hide a value of any shape at once
@@ -34,6 +35,7 @@ class Treating:
     kind: str
     vouched: frozenset[str] = NONE
     tokens: Tokens | None = None
+    own: OwnPatterns | None = None
 
     def shown(self, value: str, cut: bool) -> str:
         """`value` as text; `cut` when its end is missing. Raises Untreatable."""
@@ -61,14 +63,26 @@ class Treating:
         if self.kind in {"integer", "float"}:
             number = _number(value)
             shown = actions.REDACTED if number is None else number_shown(number, self.vouched)
-            return shown if isinstance(shown, str) else value
-        return shown_of(value, cut, None, self.vouched)
+            return shown if isinstance(shown, str) else self._owned(value)
+        return shown_of(value, cut, None, self.vouched, self.own)
+
+    def number(self, value: float) -> int | float | str:
+        """The number itself, or the word that stands for it."""
+        shown = number_shown(value, self.vouched)
+        digits = str(value)
+        return shown if shown != value or (owned := self._owned(digits)) == digits else owned
+
+    def _owned(self, number: str) -> str:
+        """A number as its digits: what only the tenant's own detectors know."""
+        return shown_of(number, False, 0, NONE, self.own) if self.own else number
 
     def _bucket(self, value: str, width: int) -> str:
         number = _number(value) if self.kind in {"integer", "float"} else None
         if number is None:
             return actions.REDACTED
         shown = number_shown(number, self.vouched)
+        if not isinstance(shown, str) and self._owned(value) != value:
+            return self._owned(value)
         return shown if isinstance(shown, str) else actions.bucket(number, width)
 
 

@@ -83,4 +83,4 @@ def _capture(capture: Capture, expression: Expression, rule: FieldRule) -> Captu
 
 def _field_rule(bound: BoundRule, key: bytes = b"", key_id: str = "") -> FieldRule:
     paths = tuple(PathRule(path.path, path.type, path.action, path.rule, path.argument) for path in bound.paths)
-    return FieldRule(bound.column, bound.action, bound.rule, key, key_id, paths, bound.argument)
+    return FieldRule(bound.column, bound.action, bound.rule, key, key_id, paths, bound.argument, bound.patterns)

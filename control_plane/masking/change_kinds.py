@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.audit_trail import AuditAction
 from control_plane.foundation.clock import Clock
-from control_plane.foundation.errors import Conflict, NotFound
+from control_plane.foundation.errors import Conflict, Invalid, NotFound
 from control_plane.foundation.identifiers import SubjectId, TenantId
 from control_plane.foundation.request_headers import ABSENT, check_match
 from control_plane.masking.bound import judgement
@@ -39,7 +39,8 @@ from control_plane.templates.lifecycle import RUNNABLE
 from control_plane.templates.tables import TemplateVersionRow
 from language import canonical
 from language.masking_names import WordsPattern
-from language.masking_rules import Rule, RuleSet
+from language.masking_rule_files import refuse_too_many_patterns
+from language.masking_rules import MaskingRuleError, Rule, RuleSet
 from language.model import Template
 
 MAX_COMPARED: Final = 500  # approved versions that one change is held against, the newest first
@@ -78,7 +79,9 @@ class RuleChange:
             await _room(session, tenant, MaskingRuleRow, MAX_TENANT_RULES, "masking rules", "too_many_rules")
         judged = await judgement(session, tenant, self._platform, self._clock.now())
         kept = tuple(rule for rule in judged.tenant.rules if rule.name != name)
-        changed = replace(judged, tenant=replace(judged.tenant, rules=(*kept, after) if after else kept))
+        rules = (*kept, after) if after else kept
+        _refuse_own_detector(after, rules, self._platform)
+        changed = replace(judged, tenant=replace(judged.tenant, rules=rules))
         found = differences(await approved_templates(session, tenant), judged.decide, changed.decide)
         weaker = (f"it hides less than the rule {name} does",) if _is_weaker(before, after) else ()
         held = None if row is None else json.loads(row.document)
@@ -266,16 +269,32 @@ def _is_weaker(before: Rule | None, after: Rule | None) -> bool:
     if isinstance(before.path, WordsPattern) and isinstance(after.path, WordsPattern):
         narrower = not set(before.path.phrases) <= set(after.path.phrases)
     else:
-        narrower = (before.path, before.type) != (after.path, after.type)
+        narrower = (before.path, before.type, before.regex) != (after.path, after.type, after.regex)
     return narrower or after.treatment.strictness < before.treatment.strictness
 
 
 def _words(name: str, before: Rule | None, after: Rule | None) -> str:
-    said = [
-        "nothing" if rule is None else f"{rule.treatment} for {rule.path.text() if rule.path else rule.type}"
-        for rule in (before, after)
-    ]
+    said = ["nothing" if rule is None else f"{rule.treatment} for {_subject(rule)}" for rule in (before, after)]
     return f"the rule {name}: {said[0]} -> {said[1]}"
+
+
+def _subject(rule: Rule) -> str:
+    return rule.path.text() if rule.path else rule.type or f"values like /{rule.regex}/"
+
+
+def _refuse_own_detector(after: Rule | None, rules: tuple[Rule, ...], platform: RuleSet) -> None:
+    """One more than a host looks for, or under a name that people would take for the platform's."""
+    if after is None or not after.regex:
+        return
+    if after.name in {rule.name for rule in platform.rules}:
+        raise Invalid(
+            f"the platform has a rule {after.name}, and what the regex finds would be shown under that name: take another",
+            code="invalid_masking_rule",
+        )
+    try:
+        refuse_too_many_patterns(rules)
+    except MaskingRuleError as error:
+        raise Conflict(str(error), code="too_many_rules") from error
 
 
 def _described(

@@ -71,3 +71,5 @@ def _rule(bound: BoundRule) -> str:
 def _inside(bound: BoundRule) -> Iterator[str]:
     for each in bound.paths:
         yield f"{each.treatment} of {each.path or each.type}"
+    for pattern in bound.patterns:
+        yield f"<{pattern.word}> for values like /{pattern.regex}/"

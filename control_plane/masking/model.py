@@ -8,6 +8,7 @@ from datetime import datetime
 from control_plane.foundation.identifiers import SubjectId
 from control_plane.templates.model import ApprovedTemplate
 from language.masking import Action, Treatment
+from language.masking_patterns import ValuePattern
 from language.masking_rules import BoundPath, BoundRule, Rule
 
 
@@ -25,6 +26,7 @@ class FieldRule:
     key_id: str = ""
     paths: tuple[BoundPath, ...] = ()
     argument: str = ""
+    patterns: tuple[ValuePattern, ...] = ()
 
     @property
     def treatment(self) -> Treatment:

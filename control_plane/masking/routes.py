@@ -18,6 +18,7 @@ from control_plane.masking.service import MaskingService
 from control_plane.policy.asking import Granted, requires
 from control_plane.policy.model import Permission
 from language.masking import Action
+from language.masking_patterns import MAX_REGEX
 from language.masking_rules import BoundRule, Rule
 
 MAX_SOURCE = 65_536  # characters, as the front ends have it
@@ -29,18 +30,21 @@ _Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class CasesIn(Body):
-    """The rule is refused while one of these does not hold: field paths, or type names for a type rule."""
+    """The rule is refused while one of these does not hold: field paths; type names for a type rule, values for a regex."""
 
     matches: list[_Text] = Field(default=[], max_length=50)
     ignores: list[_Text] = Field(default=[], max_length=50)
 
 
 class PutRule(Body):
-    """Exactly one of `words`, `path` and `type`."""
+    """Exactly one of `words`, `path`, `type` and `regex`."""
 
     words: list[_Text] | None = Field(default=None, max_length=MAX_WORDS, description="Of the field's name.")
     path: str | None = Field(default=None, max_length=512, description="Like o.Card.*; ** is any number of names.")
     type: str | None = Field(default=None, max_length=512, description="A DWARF type name, * for any text.")
+    regex: str | None = Field(
+        default=None, max_length=MAX_REGEX, description="RE2; what it finds in values becomes the rule's name."
+    )
     action: str = Field(max_length=60, description="From allow to drop: detect, partial(0,4), bucket(100), token, ...")
     cases: CasesIn = CasesIn()
     description: str = Field(default="", max_length=500)
@@ -51,6 +55,7 @@ class RuleOut(BaseModel):
     scope: Literal["platform", "tenant"]
     pattern: str
     type: str
+    regex: str
     action: str
     matches: list[str]
     ignores: list[str]
@@ -65,6 +70,7 @@ class RuleOut(BaseModel):
             scope="platform",
             pattern=rule.path.text() if rule.path else "",
             type=rule.type,
+            regex=rule.regex,
             action=str(rule.treatment),
             matches=list(rule.cases.matches),
             ignores=list(rule.cases.ignores),

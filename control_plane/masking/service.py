@@ -70,6 +70,7 @@ class MaskingService:
                 key_id=key.key_id if key and _makes_tokens(rule) else "",
                 paths=rule.paths,
                 argument=rule.argument,
+                patterns=rule.patterns,
             )
             for rule in bound
         )

@@ -188,6 +188,7 @@ def _rule(rule: FieldRule) -> spec_pb2.FieldRule:
             )
             for path in rule.paths
         ],
+        patterns=[spec_pb2.ValuePattern(rule=each.rule, regex=each.regex) for each in rule.patterns],
     )
 
 

@@ -267,6 +267,7 @@ class FieldRule(_message.Message):
     KEY_ID_FIELD_NUMBER: _builtins.int
     PATHS_FIELD_NUMBER: _builtins.int
     ARGUMENT_FIELD_NUMBER: _builtins.int
+    PATTERNS_FIELD_NUMBER: _builtins.int
     column: _builtins.str
     action: _builtins.str
     """a language.masking.Action: allow, detect, partial, token, redact, drop, ..."""
@@ -281,6 +282,10 @@ class FieldRule(_message.Message):
     def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathRule]:
         """Rules below a composite column, by path inside the value ("Card.Number", "*.Email")."""
 
+    @_builtins.property
+    def patterns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValuePattern]:
+        """The tenant's own detectors for this column's values, at most 25; an agent that cannot compile one refuses the spec."""
+
     def __init__(
         self,
         *,
@@ -291,14 +296,39 @@ class FieldRule(_message.Message):
         key_id: _builtins.str = ...,
         paths: _abc.Iterable[Global___PathRule] | None = ...,
         argument: _builtins.str = ...,
+        patterns: _abc.Iterable[Global___ValuePattern] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "argument", b"argument", "column", b"column", "key", b"key", "key_id", b"key_id", "paths", b"paths", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "argument", b"argument", "column", b"column", "key", b"key", "key_id", b"key_id", "paths", b"paths", "patterns", b"patterns", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FieldRule: _TypeAlias = FieldRule  # noqa: Y015
+
+@_typing.final
+class ValuePattern(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    REGEX_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """"tenant:employee-number"; what is found is shown as <employee-number>"""
+    regex: _builtins.str
+    """RE2"""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        regex: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["regex", b"regex", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ValuePattern: _TypeAlias = ValuePattern  # noqa: Y015
 
 @_typing.final
 class PathRule(_message.Message):

@@ -464,3 +464,22 @@ def test_a_renewal_has_the_same_content_and_a_change_has_not(admit):
     other = changed(version=5)
     other.parameters["floor"].integer = 7
     assert admit(other).content != first.content
+
+
+@pytest.mark.parametrize(
+    "regexes", [["a("], ["x*"], ["(?=a)b"], ["(?:a?){500}a{500}"], [f"r{n}x" for n in range(26)]], ids=str
+)
+def test_a_pattern_that_the_agent_cannot_look_for_refuses_the_spec(regexes, admit):
+    made = spec()
+    for regex in regexes:
+        made.masking[1].patterns.add(rule="tenant:own", regex=regex)
+    with pytest.raises(Refused, match="pattern that this agent cannot look for") as refused:
+        admit(made)
+    assert refused.value.reason is RefusalReason.UNMASKED_FIELD
+
+
+def test_the_tenants_own_patterns_are_admitted_with_their_column(admit):
+    made = spec()
+    made.masking[1].patterns.add(rule="tenant:employee-number", regex="EMP-[0-9]{6}")
+    admitted = admit(made)
+    assert [(one.word, one.regex) for one in admitted.rules[1].bound.patterns] == [("employee-number", "EMP-[0-9]{6}")]

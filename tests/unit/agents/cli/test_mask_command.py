@@ -51,3 +51,16 @@ def test_a_line_that_is_no_row_is_an_error_that_names_it(line):
     done = CliRunner().invoke(cli, ["mask", "-"], input=line + "\n")
     assert done.exit_code == 2
     assert "line 1" in done.output
+
+
+def test_a_packs_own_detectors_are_tried_without_a_probe(tmp_path):
+    pack = tmp_path / "own.yaml"
+    pack.write_text(
+        "apiVersion: probegate/v1\nkind: MaskingRules\nmetadata: {name: mine}\nspec:\n  rules:\n"
+        "    - name: employee-number\n      regex: 'EMP-[0-9]{6}'\n      action: redact\n"
+        "      cases: {matches: [EMP-123456], ignores: [TEMP-1]}\n"
+    )
+    rows = run([{"value": "by EMP-123456 to bob@example.com"}, {"value": "plain"}], "--pack", str(pack))
+    assert rows[0]["masked"] == "by <employee-number> to <EMAIL>"
+    assert rows[0]["spans"][0] == [3, 13, "employee-number", "redact"]
+    assert rows[1]["spans"] == []

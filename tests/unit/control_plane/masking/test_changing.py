@@ -183,3 +183,55 @@ async def test_a_key_is_rotated_by_two_and_its_tokens_join_no_more(plan_of, chan
     assert (before.key_id, after.key_id) == ("e1", "e2")
     assert before.key != after.key
     assert (await changed(database))[-1]["before"] == "e1"
+
+
+OWN = {"regex": r"EMP-[0-9]{6}", "action": "redact", "cases": {"matches": ["EMP-123456"], "ignores": ["TEMP-1"]}}
+
+
+async def test_a_tenants_own_detector_goes_with_the_plan_and_the_log_says_what_it_looks_for(plan_of, changes, database):
+    await plan_of()
+    assert isinstance(await changes.put(WRITE, "employee-number", OWN), Applied)
+    (detail,) = await changed(database)
+    rule, *columns = detail["changes"]
+    assert rule == "the rule employee-number: nothing -> redact for values like /EMP-[0-9]{6}/"
+    found = "<employee-number> for values like /EMP-[0-9]{6}/"
+    assert f"money-sum: currency inside as its column -> {found}, hides more" in columns
+    plan = await plan_of(SUM_YAML.replace("units: allow", "units: detect"))
+    assert {each.word for rule in plan.rules for each in rule.patterns} == {"employee-number"}
+
+
+@pytest.mark.parametrize(
+    "weaker", [{"regex": "EMP-[0-9]{7}", "cases": {"matches": ["EMP-1234567"], "ignores": ["x"]}}, None]
+)
+async def test_another_pattern_or_none_waits_for_a_second_person(plan_of, changes, weaker):
+    await changes.put(WRITE, "employee-number", OWN)
+    await plan_of()
+    if weaker is None:
+        outcome = await changes.delete(WRITE, "employee-number")
+    else:
+        outcome = await changes.put(WRITE, "employee-number", OWN | weaker)
+    assert isinstance(outcome, Proposed)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "why"),
+    [
+        ("employee-number", {"regex": "x*"}, "empty text"),
+        ("employee-number", {"regex": "(?:a?){500}a{500}"}, "instructions"),
+        ("employee-number", {"cases": {"matches": ["EMP-1"], "ignores": ["x"]}}, "should match"),
+        ("password", {}, "the platform has a rule password"),
+    ],
+)
+async def test_a_detector_that_cannot_be_used_is_refused_with_the_reason(changes, name, change, why):
+    with pytest.raises(Invalid, match=why) as refused:
+        await changes.put(WRITE, name, OWN | change)
+    assert refused.value.code == "invalid_masking_rule"
+
+
+async def test_a_tenant_has_no_more_detectors_than_a_host_looks_for(changes):
+    for number in range(25):
+        cases = {"matches": [f"r{number}x"], "ignores": ["y"]}
+        await changes.put(WRITE, f"own-{number}", {"regex": f"r{number}x", "action": "redact", "cases": cases})
+    with pytest.raises(Conflict, match="at most 25") as refused:
+        await changes.put(WRITE, "employee-number", OWN)
+    assert refused.value.code == "too_many_rules"
