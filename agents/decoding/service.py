@@ -6,7 +6,7 @@ way and becomes the last two columns. Next: `agents.masking`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -50,6 +50,17 @@ def decode(
     absent = [(path, rows, np.full(len(rows), reason.value, dtype=object)) for path, rows, reason in findings.absent]
     arrays += [_by_row(count, absent, ABSENT_TYPE), _by_row(count, findings.cut, CUT_TYPE)]
     return RecordBatch(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)))
+
+
+def made_up(empty: RecordBatch, texts: Mapping[str, str], time_ns: int) -> RecordBatch:
+    """One row that no program made, with these texts in string columns and nothing else: for the canary.
+
+    `empty`: any batch of the probe. `time_ns`: unix time of the row.
+    """
+    schema = empty.columns.schema
+    ours: dict[str, Any] = {"time_": time_ns, "pid": 0, "tid": 0, "goid": 0, "_absent": [], "_cut": []}
+    arrays = [pa.array([(ours | texts).get(part.name)], type=part.type) for part in schema]
+    return RecordBatch(pa.RecordBatch.from_arrays(arrays, schema=schema))
 
 
 def _header(layout: RecordLayout, frame: Frame, clock_offset_ns: int) -> tuple[list[str], list[pa.Array]]:

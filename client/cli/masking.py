@@ -171,6 +171,17 @@ def rotate_key(call: Invocation, message: str) -> None:
 
 
 def _document(file: str) -> dict[str, Any]:
+@masking.command()
+@output_option
+@invocation
+def canaries(call: Invocation) -> None:
+    """Cards that agents plant in front of masking once a minute, and that came out hidden; by agent.
+
+    One that comes out in clear stops everything of the tenant and stands in `probegate notices`.
+    """
+    show(call.api().masking_canaries(), call.form)
+
+
     try:
         found = yaml.safe_load(_text(file))
     except yaml.YAMLError as error:

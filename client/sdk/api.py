@@ -363,6 +363,10 @@ class Api:
     def rotate_masking_key(self, message: str = "") -> Json:
         """Always a proposal."""
         return self._object("POST", self._path("masking", "keys"), {"message": message})
+    def masking_canaries(self) -> list[Json]:
+        """Planted rows that came out hidden, by agent."""
+        return self._items(self._path("masking", "canaries"), {})
+
 
     def audit_search(self, **filters: str) -> Json:
         return self._object("GET", self._path("audit"), query={key: value for key, value in filters.items() if value})

@@ -48,9 +48,10 @@ from control_plane.policy.proposals import Proposals
 from control_plane.policy.quotas import Quotas
 from control_plane.policy.roles import read_roles
 from control_plane.policy.tenants import TenantService
-from control_plane.records import dry_run_routes
+from control_plane.records import canary_routes, dry_run_routes
 from control_plane.records import routes as records_routes
 from control_plane.records.arrivals import Arrivals
+from control_plane.records.canaries import Canaries
 from control_plane.records.exports import RecordExports
 from control_plane.records.intake import RecordIntake
 from control_plane.records.live import LiveRecords
@@ -70,6 +71,7 @@ from control_plane.templates.service import TemplateService
 from control_plane.templates.upkeep import keep_lapsing
 from control_plane.tracepoints import break_glass_routes, request_routes, reviewing_routes, run_policy_routes
 from control_plane.tracepoints import routes as tracepoints_routes
+from control_plane.tracepoints.canary_alarm import CanaryAlarm
 from control_plane.tracepoints.enforcement import LockedAgents
 from control_plane.tracepoints.reports import AgentReports
 from control_plane.tracepoints.reviewing import Reviewing
@@ -166,6 +168,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         reviewing_routes.router,
         dry_run_routes.router,
         records_routes.router,
+        canary_routes.router,
         audit_routes.router,
     ]
     routers.append(issuer_routes.programs)
@@ -213,4 +216,6 @@ def _add_records(core: Core) -> RecordIntake:
     core.provision.add(RecordService, records)
     core.provision.add(LiveRecords, LiveRecords(records, arrivals, core.clock))
     core.provision.add(RecordExports, RecordExports(core.database, records))
-    return RecordIntake(core.database, core.clock, tracepoints, arrivals, core.provision.get(Quotas))
+    canaries = Canaries(core.database, core.clock, CanaryAlarm(core.audit, core.clock))
+    core.provision.add(Canaries, canaries)
+    return RecordIntake(core.database, core.clock, tracepoints, arrivals, canaries, core.provision.get(Quotas))

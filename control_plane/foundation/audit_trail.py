@@ -52,6 +52,7 @@ class AuditAction(StrEnum):
     LOCK_CREATE = "lock.create"
     LOCK_RELEASE = "lock.release"
     MASKING_CHANGE = "masking.change"
+    MASKING_CANARY = "masking.canary"
     TEMPLATE_DRY_RUN = "template.dry_run"
     RUN_POLICY = "run.policy"
     TRACEPOINT_REQUEST = "tracepoint.request"

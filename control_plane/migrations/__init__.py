@@ -5,4 +5,4 @@ That writes the difference to versions/ for you to read and correct; put its rev
 A test compares what the migrations build with what the tables say, on SQLite and on PostgreSQL.
 """
 
-HEAD = "0008"  # the newest file in versions/
+HEAD = "0009"  # the newest file in versions/

@@ -31,6 +31,7 @@ from control_plane.policy.tenant_states import TenantState
 MAX_LOCKS: Final = 1000  # of one tenant at once: each is compared with all that runs, every second
 MAX_VALUE: Final = 700
 MAX_REASON: Final = 1000
+ITSELF: Final = "system"  # who locks when no person does
 
 
 class LockKind(StrEnum):
@@ -128,6 +129,34 @@ async def locked_subjects(
     users = {lock.value for lock in locks if lock.kind is LockKind.USER}
     held = {lock.value for lock in locks if lock.kind is LockKind.ROLE}
     return frozenset(who for who, theirs in roles.items() if who in users or held & set(theirs))
+
+
+async def lock_tenant(
+    session: AsyncSession, audit: AuditTrail, tenant: TenantId, reason: str, now: datetime
+) -> Lock | None:
+    """By the platform itself, in the caller's transaction. None: it is locked already."""
+    if any(
+        lock.kind is LockKind.TENANT and lock.created_by == ITSELF for lock in await active_locks(session, tenant, now)
+    ):
+        return None
+    row = LockRow(
+        tenant=tenant,
+        id=new_id("lk"),
+        kind=LockKind.TENANT.value,
+        value=tenant,
+        reason=reason[:MAX_REASON],
+        created_by=ITSELF,
+        created_at=now,
+        expires_at=None,
+        released_at=None,
+        released_by=None,
+    )
+    session.add(row)
+    await session.flush()
+    detail = {"id": row.id, "reason": row.reason}
+    event = AuditEvent(AuditAction.LOCK_CREATE, Outcome.SUCCESS, ITSELF, f"lock/tenant:{tenant}", detail)
+    await audit.append(session, tenant, event)
+    return _lock(row)
 
 
 class LockService:

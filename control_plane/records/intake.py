@@ -6,6 +6,8 @@
     4. the quota        of the tenant: beyond it the rows are not kept, and stand in the accounting as lost(over_quota)
     5. one transaction  the batch, its place in the order, columns, accounting, receipts; the oldest make room
 
+A row that the agent planted itself (`canaries`) is looked at in place of 4 and not kept.
+
 Nothing that an agent says decides where its rows land: the tenant comes from the certificate, the table from the request.
 """
 
@@ -15,6 +17,7 @@ import json
 import re
 from typing import Final
 
+import pyarrow as pa
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,6 +30,7 @@ from control_plane.foundation.identifiers import AgentId, TenantId
 from control_plane.policy.quotas import Quotas
 from control_plane.records.arrivals import Arrivals
 from control_plane.records.arrow_batches import BadBatch, columns_of, read_batch
+from control_plane.records.canaries import Canaries
 from control_plane.records.model import Column
 from control_plane.records.ports import TracepointDirectory
 from control_plane.records.tables import (
@@ -53,8 +57,10 @@ class RecordIntake:
         clock: Clock,
         tracepoints: TracepointDirectory,
         arrivals: Arrivals,
+        canaries: Canaries,
         quotas: Quotas | None = None,
     ) -> None:
+        self._canaries = canaries
         self._quotas = quotas or Quotas()
         self._database = database
         self._clock = clock
@@ -64,15 +70,15 @@ class RecordIntake:
     async def store(self, tenant: TenantId, agent: AgentId, batch: records_pb2.Batch) -> str:
         """Nothing when it is kept, now or before; else why it never will be. Raises DependencyUnavailable: send it again."""
         try:
-            columns = _checked(batch)
+            sent = _checked(batch)
         except BadBatch as error:
             return f"bad_batch: {error}"
         try:
             async with self._database.transaction(tenant) as session:
-                refusal = await self._store(session, tenant, agent, batch, columns)
+                refusal = await self._store(session, tenant, agent, batch, sent)
         except DATABASE_UNREACHABLE as error:
             raise DependencyUnavailable("the database cannot take the batch now; send it again") from error
-        if not refusal:
+        if not refusal and not batch.canary:
             self._arrivals.announce(tenant, batch.table)
         return refusal
 
@@ -82,7 +88,7 @@ class RecordIntake:
         tenant: TenantId,
         agent: AgentId,
         batch: records_pb2.Batch,
-        columns: tuple[Column, ...],
+        sent: pa.RecordBatch | None,
     ) -> str:
         facts = await self._tracepoints.facts(session, tenant, batch.tracepoint_id)
         if facts is None or agent not in facts.agents:
@@ -92,10 +98,15 @@ class RecordIntake:
         position = await _next_position(session, tenant)  # the lock: from here on, one after the other in a tenant
         if await session.get(RecordBatchRow, (tenant, batch.tracepoint_id, agent, batch.sequence)) is not None:
             return ""
-        broken = None
-        if batch.rows:
-            broken = await self._quotas.take(session, tenant, batch.rows, len(batch.arrow), self._clock.now())
-        rows = 0 if broken else batch.rows
+        broken, rows = None, batch.rows
+        if batch.canary and sent is not None:
+            told = await self._canaries.look(session, tenant, agent, batch.tracepoint_id, batch.canary, sent)
+            if told:
+                return told
+            rows = 0
+        elif rows:
+            broken = await self._quotas.take(session, tenant, rows, len(batch.arrow), self._clock.now())
+            rows = 0 if broken else rows
         session.add(
             RecordBatchRow(
                 tenant=tenant,
@@ -111,8 +122,9 @@ class RecordIntake:
             )
         )
         await session.execute(update(RecordHeadRow).where(RecordHeadRow.tenant == tenant).values(position=position))
-        await self._describe(session, tenant, batch, columns, rows)
-        await _account(session, tenant, agent, batch, over_quota=batch.rows - rows)
+        if not batch.canary:
+            await self._describe(session, tenant, batch, columns_of(sent) if sent is not None else (), rows)
+        await _account(session, tenant, agent, batch, over_quota=batch.rows if broken else 0)
         for receipt in batch.receipts:
             await _add_receipt(session, tenant, batch, receipt)
         await session.flush()
@@ -142,7 +154,7 @@ class RecordIntake:
         table.changed_at = now
 
 
-def _checked(batch: records_pb2.Batch) -> tuple[Column, ...]:
+def _checked(batch: records_pb2.Batch) -> pa.RecordBatch | None:
     """Everything that can be said of a batch by itself. Raises BadBatch."""
     if not 1 <= batch.sequence <= MAX_COUNT:
         raise BadBatch("sequences begin at 1")
@@ -154,8 +166,8 @@ def _checked(batch: records_pb2.Batch) -> tuple[Column, ...]:
     if len(lost) > MAX_LOST_REASONS or not all(_WORD.fullmatch(reason) for reason in lost):
         raise BadBatch(f"expected at most {MAX_LOST_REASONS} reasons of loss, each one word")
     if batch.rows == 0 and not batch.arrow:
-        return ()
-    return columns_of(read_batch(batch.arrow, batch.rows))
+        return None
+    return read_batch(batch.arrow, batch.rows)
 
 
 def _is_plain(receipt: records_pb2.Receipt) -> bool:

@@ -72,6 +72,17 @@ class RecordAccountingRow(Base):
     over_quota: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # rows that were not kept
 
 
+class RecordCanaryRow(Base):
+    """Rows that an agent planted and that came out hidden."""
+
+    __tablename__ = "record_canaries"
+
+    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
+    agent_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    hidden: Mapped[int] = mapped_column(BigInteger)
+    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class RecordReceiptRow(Base):
     """What masking did, summed over a tracepoint's batches."""
 

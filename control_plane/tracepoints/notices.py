@@ -29,6 +29,7 @@ MAX_OPEN: Final = 20  # shown unasked; more than that nobody reads
 class NoticeKind(StrEnum):
     BREAK_GLASS = "break_glass"
     ROLLOUT_STOPPED = "rollout_stopped"
+    CANARY = "canary"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15wire/v1/records.proto\x12\x07wire.v1\"\xe3\x01\n\x05\x42\x61tch\x12\x15\n\rtracepoint_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\r\n\x05table\x18\x03 \x01(\t\x12\x15\n\rtable_version\x18\x04 \x01(\r\x12\r\n\x05\x61rrow\x18\x05 \x01(\x0c\x12\x0c\n\x04rows\x18\x06 \x01(\x04\x12\"\n\x08receipts\x18\x07 \x03(\x0b\x32\x10.wire.v1.Receipt\x12\'\n\naccounting\x18\x08 \x01(\x0b\x32\x13.wire.v1.Accounting\x12\r\n\x05\x66inal\x18\t \x01(\x08\x12\x12\n\nend_reason\x18\n \x01(\t\"W\n\x07Receipt\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0e\n\x06values\x18\x04 \x01(\x04\x12\x0e\n\x06hidden\x18\x05 \x01(\x04\"\xd2\x01\n\nAccounting\x12\x0c\n\x04hits\x18\x01 \x01(\x04\x12\x11\n\tdelivered\x18\x02 \x01(\x04\x12\x10\n\x08\x66iltered\x18\x03 \x01(\x04\x12\x13\n\x0bsampled_out\x18\x04 \x01(\x04\x12\x11\n\tthrottled\x18\x05 \x01(\x04\x12\x0f\n\x07\x65xpired\x18\x06 \x01(\x04\x12+\n\x04lost\x18\x07 \x03(\x0b\x32\x1d.wire.v1.Accounting.LostEntry\x1a+\n\tLostEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"D\n\x08\x42\x61tchAck\x12\x15\n\rtracepoint_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0f\n\x07refusal\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15wire/v1/records.proto\x12\x07wire.v1\"\xf3\x01\n\x05\x42\x61tch\x12\x15\n\rtracepoint_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\r\n\x05table\x18\x03 \x01(\t\x12\x15\n\rtable_version\x18\x04 \x01(\r\x12\r\n\x05\x61rrow\x18\x05 \x01(\x0c\x12\x0c\n\x04rows\x18\x06 \x01(\x04\x12\"\n\x08receipts\x18\x07 \x03(\x0b\x32\x10.wire.v1.Receipt\x12\'\n\naccounting\x18\x08 \x01(\x0b\x32\x13.wire.v1.Accounting\x12\r\n\x05\x66inal\x18\t \x01(\x08\x12\x12\n\nend_reason\x18\n \x01(\t\x12\x0e\n\x06\x63\x61nary\x18\x0b \x01(\x04\"W\n\x07Receipt\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0e\n\x06values\x18\x04 \x01(\x04\x12\x0e\n\x06hidden\x18\x05 \x01(\x04\"\xd2\x01\n\nAccounting\x12\x0c\n\x04hits\x18\x01 \x01(\x04\x12\x11\n\tdelivered\x18\x02 \x01(\x04\x12\x10\n\x08\x66iltered\x18\x03 \x01(\x04\x12\x13\n\x0bsampled_out\x18\x04 \x01(\x04\x12\x11\n\tthrottled\x18\x05 \x01(\x04\x12\x0f\n\x07\x65xpired\x18\x06 \x01(\x04\x12+\n\x04lost\x18\x07 \x03(\x0b\x32\x1d.wire.v1.Accounting.LostEntry\x1a+\n\tLostEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"D\n\x08\x42\x61tchAck\x12\x15\n\rtracepoint_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0f\n\x07refusal\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,13 +34,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCOUNTING_LOSTENTRY']._loaded_options = None
   _globals['_ACCOUNTING_LOSTENTRY']._serialized_options = b'8\001'
   _globals['_BATCH']._serialized_start=35
-  _globals['_BATCH']._serialized_end=262
-  _globals['_RECEIPT']._serialized_start=264
-  _globals['_RECEIPT']._serialized_end=351
-  _globals['_ACCOUNTING']._serialized_start=354
-  _globals['_ACCOUNTING']._serialized_end=564
-  _globals['_ACCOUNTING_LOSTENTRY']._serialized_start=521
-  _globals['_ACCOUNTING_LOSTENTRY']._serialized_end=564
-  _globals['_BATCHACK']._serialized_start=566
-  _globals['_BATCHACK']._serialized_end=634
+  _globals['_BATCH']._serialized_end=278
+  _globals['_RECEIPT']._serialized_start=280
+  _globals['_RECEIPT']._serialized_end=367
+  _globals['_ACCOUNTING']._serialized_start=370
+  _globals['_ACCOUNTING']._serialized_end=580
+  _globals['_ACCOUNTING_LOSTENTRY']._serialized_start=537
+  _globals['_ACCOUNTING_LOSTENTRY']._serialized_end=580
+  _globals['_BATCHACK']._serialized_start=582
+  _globals['_BATCHACK']._serialized_end=650
 # @@protoc_insertion_point(module_scope)

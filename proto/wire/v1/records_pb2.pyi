@@ -32,6 +32,7 @@ class Batch(_message.Message):
     ACCOUNTING_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
     END_REASON_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
     tracepoint_id: _builtins.str
     sequence: _builtins.int
     """Numbered from 1 by the agent for each tracepoint; the gateway stores each number once."""
@@ -43,7 +44,9 @@ class Batch(_message.Message):
     final: _builtins.bool
     """The agent's last batch of this tracepoint: the accounting is final."""
     end_reason: _builtins.str
-    """Set with `final`: ttl | deleted | revoked | locked | lease | budget | max_hits | target_exited | error"""
+    """Set with `final`: ttl | deleted | revoked | locked | lease | budget | max_hits | target_exited | canary | error"""
+    canary: _builtins.int
+    """Not 0: the one row was planted by the agent, with the card of this minute (wire.canary); it is looked at, not kept."""
     @_builtins.property
     def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]: ...
     @_builtins.property
@@ -61,10 +64,11 @@ class Batch(_message.Message):
         accounting: Global___Accounting | None = ...,
         final: _builtins.bool = ...,
         end_reason: _builtins.str = ...,
+        canary: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accounting", b"accounting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounting", b"accounting", "arrow", b"arrow", "end_reason", b"end_reason", "final", b"final", "receipts", b"receipts", "rows", b"rows", "sequence", b"sequence", "table", b"table", "table_version", b"table_version", "tracepoint_id", b"tracepoint_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounting", b"accounting", "arrow", b"arrow", "canary", b"canary", "end_reason", b"end_reason", "final", b"final", "receipts", b"receipts", "rows", b"rows", "sequence", b"sequence", "table", b"table", "table_version", b"table_version", "tracepoint_id", b"tracepoint_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

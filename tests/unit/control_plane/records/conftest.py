@@ -7,11 +7,13 @@ import pytest
 
 from control_plane.foundation.clock import ManualClock
 from control_plane.records.arrivals import Arrivals
+from control_plane.records.canaries import Canaries
 from control_plane.records.exports import RecordExports
 from control_plane.records.intake import RecordIntake
 from control_plane.records.live import LiveRecords
 from control_plane.records.model import Source, TracepointFacts
 from control_plane.records.service import RecordService
+from control_plane.tracepoints.canary_alarm import CanaryAlarm
 from tests.builders.audit_trail import BreakableTrail
 
 
@@ -55,8 +57,13 @@ def arrivals():
 
 
 @pytest.fixture
-def intake(database, clock, directory, arrivals):
-    return RecordIntake(database, clock, directory, arrivals)
+def canaries(database, clock, trail):
+    return Canaries(database, clock, CanaryAlarm(trail, clock))
+
+
+@pytest.fixture
+def intake(database, clock, directory, arrivals, canaries):
+    return RecordIntake(database, clock, directory, arrivals, canaries)
 
 
 @pytest.fixture

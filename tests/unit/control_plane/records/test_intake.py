@@ -136,9 +136,9 @@ async def test_columns_are_those_of_the_newest_batch(intake, records):
 
 
 async def test_rows_beyond_the_quota_are_not_kept_and_stand_in_the_accounting(
-    database, clock, directory, arrivals, records
+    database, clock, directory, arrivals, canaries, records
 ):
-    intake = RecordIntake(database, clock, directory, arrivals, Quotas({Quota.EVENTS_PER_SECOND: 1}))
+    intake = RecordIntake(database, clock, directory, arrivals, canaries, Quotas({Quota.EVENTS_PER_SECOND: 1}))
     first, second = wire_batch(1, [1] * 8, hits=10), wire_batch(2, [1] * 8, hits=20)
     second.accounting.delivered, second.accounting.filtered = 16, 4
     assert await intake.store("acme", "ag_1", first) == ""
