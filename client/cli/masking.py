@@ -15,6 +15,7 @@ import yaml
 
 from client.cli.context import Invocation, invocation, output_option
 from client.cli.exits import Exit
+from client.cli.masking_coverage import coverage
 from client.cli.output import Form, say, show, show_one
 from client.cli.waiting import done_or_waits, is_waiting
 
@@ -24,6 +25,9 @@ _FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, allo
 @click.group()
 def masking() -> None:
     """What is hidden before it leaves a host."""
+
+
+masking.add_command(coverage)
 
 
 @masking.group(invoke_without_command=True)

@@ -368,6 +368,14 @@ class Api:
         return self._items(self._path("masking", "canaries"), {})
 
 
+    def masking_coverage(self, since: str) -> list[Json]:
+        """Every field captured since then: what each rule did to it, and how many values were shown as they are."""
+        return self._items(self._path("masking", "coverage"), {"since": since})
+
+    def masking_coverage_rules(self, since: str) -> list[Json]:
+        """Every rule that holds now, and whether it decided about a value since then."""
+        return self._items(self._path("masking", "coverage", "rules"), {"since": since})
+
     def audit_search(self, **filters: str) -> Json:
         return self._object("GET", self._path("audit"), query={key: value for key, value in filters.items() if value})
 

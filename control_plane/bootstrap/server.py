@@ -48,10 +48,11 @@ from control_plane.policy.proposals import Proposals
 from control_plane.policy.quotas import Quotas
 from control_plane.policy.roles import read_roles
 from control_plane.policy.tenants import TenantService
-from control_plane.records import canary_routes, dry_run_routes
+from control_plane.records import canary_routes, coverage_routes, dry_run_routes
 from control_plane.records import routes as records_routes
 from control_plane.records.arrivals import Arrivals
 from control_plane.records.canaries import Canaries
+from control_plane.records.coverage import MaskingCoverage
 from control_plane.records.exports import RecordExports
 from control_plane.records.intake import RecordIntake
 from control_plane.records.live import LiveRecords
@@ -168,6 +169,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         reviewing_routes.router,
         dry_run_routes.router,
         records_routes.router,
+        coverage_routes.router,
         canary_routes.router,
         audit_routes.router,
     ]
@@ -216,6 +218,8 @@ def _add_records(core: Core) -> RecordIntake:
     core.provision.add(RecordService, records)
     core.provision.add(LiveRecords, LiveRecords(records, arrivals, core.clock))
     core.provision.add(RecordExports, RecordExports(core.database, records))
+    platform = core.provision.get(MaskingService).platform
+    core.provision.add(MaskingCoverage, MaskingCoverage(core.database, core.audit, core.clock, platform))
     canaries = Canaries(core.database, core.clock, CanaryAlarm(core.audit, core.clock))
     core.provision.add(Canaries, canaries)
     return RecordIntake(core.database, core.clock, tracepoints, arrivals, canaries, core.provision.get(Quotas))

@@ -77,6 +77,7 @@ class AuditAction(StrEnum):
     AGENT_COMPILE = "agent.compile"
     AGENT_ATTACH = "agent.attach"
     AGENT_DETACH = "agent.detach"
+    MASKING_READ = "masking.read"
     RECORDS_READ = "records.read"
     AUDIT_READ = "audit.read"
 

@@ -5,6 +5,7 @@
     service         Grant -> tables, rows, accounting, each read audited
     live            the same rows as they arrive; `arrivals` wakes the streams of this process
     exports         a whole table as CSV, JSON lines, Parquet or Arrow
+    coverage        what masking did to every captured field in a period, and which rules never decided; no values
     routes          all of it over HTTP
 
 What a tracepoint is, `tracepoints` knows; this step asks it through `ports`.

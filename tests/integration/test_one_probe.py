@@ -120,6 +120,23 @@ def test_a_row_holds_no_card_and_no_address_of_a_person(stack, tmp_path):
     assert b"ada@example.com" not in with_everything.read_bytes()
 
 
+def test_what_masking_did_is_told_by_field_and_rule(stack, tmp_path):
+    template = tmp_path / "charge.yaml"
+    template.write_text(CHARGE)
+    approve(stack, template)
+    assert stack.run(ADA, "run", str(template), "--rows", "10", "-o", "jsonl").returncode == 0
+    told = json.loads(stack.run(ADA, "masking", "coverage", "--since", "1h", "-o", "json").stdout)
+    fields = {field["column"]: field for field in told["fields"] if field["template"] == "charge"}
+    assert fields.keys() == {"id", "email", "card", "note", "receipt", "error", "latency"}
+    assert (fields["email"]["shown"], fields["email"]["in_clear"]) == ("never", 0)
+    assert (fields["latency"]["shown"], fields["latency"]["unscanned"]) == ("always", 0)
+    assert all(field["rows"] >= 10 for field in fields.values())
+    firing = {rule["rule"]: rule["firing"] for rule in told["rules"]}
+    assert (firing["platform:default.string"], firing["platform:default.comm"]) == ("fired", "never")
+    page = stack.run(ADA, "masking", "coverage").stdout
+    assert "charges.latency (charge)" in page
+
+
 CHARGE = """\
 apiVersion: probegate/v1
 kind: ProbeTemplate
