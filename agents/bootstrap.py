@@ -24,6 +24,7 @@ from agents.compiler.model import BpfProgram, CompileRequest
 from agents.compiler.service import compile_probe
 from agents.decoding.model import RecordBatch
 from agents.decoding.service import decode
+from agents.masking.scanning import scanner
 from agents.masking.service import mask
 from agents.processes.model import Process
 from agents.processes.table import ProcessTable
@@ -68,6 +69,7 @@ def compile_any(resolved: ResolvedProbe, request: CompileRequest) -> BpfProgram:
 def build_prober(settings: Settings) -> tuple[Prober, KernelFeatures]:
     """Tries the kernel and measures what a trap costs here (0.1 s): a CPU budget is judged by it."""
     reading = build_reading(settings)
+    scanner().kept_in(settings.cache)
     kernel = probe_kernel()
 
     def compile_for_this_kernel(resolved: ResolvedProbe, request: CompileRequest) -> BpfProgram:
@@ -105,10 +107,17 @@ class Agent:
 async def build_agent(
     settings: Settings, identify: Callable[[IdentityStore], Awaitable[AgentIdentity]], server: Server
 ) -> Agent:
-    """Raises what `identify` raises, BadIdentity, StateUnusable."""
-    prober, kernel = await asyncio.to_thread(build_prober, settings)
+    """Raises what `identify` raises, BadIdentity, StateUnusable.
+
+    The scanner is ready before anything can be armed: no probe's first rows wait for it, and no budget is judged meanwhile.
+    """
+    prober, kernel = await asyncio.to_thread(build_prober, settings)  # alone: it measures time
+    scanning = asyncio.ensure_future(asyncio.to_thread(scanner().prepare))
     store = IdentityStore(settings.state)
-    identity = await identify(store)
+    try:
+        identity = await identify(store)
+    finally:
+        await scanning
     seen = SeenVersions(settings.state / SEEN_FILE)
     admission = Admission(Identity(identity.tenant, identity.spiffe_id), identity.spec_keys, settings.host, seen)
     uplink = Uplink(server, identity, store, settings.state)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from pathlib import Path
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from agents.masking import scanner_file
 from agents.masking.detectors import ALL, DETECTORS
 from agents.memory import give_back
 
@@ -49,19 +52,46 @@ class Scanner(Protocol):
     def bits_of(self, text: str) -> int: ...
 
 
-class Vectorscan:
-    def __init__(self, patterns: Sequence[str] = TRIGGERS) -> None:
-        import hyperscan
+class NoVectorscan(Exception):
+    """The library is not there, or not for this processor, or bytes that were kept are of no use to it."""
 
-        self._database: Any = hyperscan.Database()
-        self._database.compile(
-            expressions=[pattern.encode() for pattern in patterns],
-            ids=list(range(len(patterns))),
-            elements=len(patterns),
-            flags=[0] * len(patterns),
-        )
+
+class Vectorscan:
+    """Made by `compiled` or `loaded`, both of which raise NoVectorscan."""
+
+    def __init__(self, database: Any) -> None:
+        self._database = database
         self._one_scan = threading.Lock()
+
+    @classmethod
+    def compiled(cls, patterns: Sequence[str] = TRIGGERS) -> Self:
+        hyperscan = _hyperscan()
+        database = hyperscan.Database()
+        try:
+            database.compile(
+                expressions=[pattern.encode() for pattern in patterns],
+                ids=list(range(len(patterns))),
+                elements=len(patterns),
+                flags=[0] * len(patterns),
+            )
+        except hyperscan.HyperscanError as error:
+            raise NoVectorscan(f"the triggers cannot be compiled: {error}") from error
         give_back()  # compiling needed 60 MB, the result has 3
+        return cls(database)
+
+    @classmethod
+    def loaded(cls, data: bytes) -> Self:
+        """What `serialised` gave, in a hundredth of the time that compiling takes."""
+        hyperscan = _hyperscan()
+        try:
+            database = hyperscan.loadb(data, hyperscan.HS_MODE_BLOCK)
+            database.scratch = hyperscan.Scratch(database)
+        except hyperscan.HyperscanError as error:
+            raise NoVectorscan(f"the bytes are damaged, or of another engine: {error}") from error
+        return cls(database)
+
+    def serialised(self) -> bytes:
+        return bytes(_hyperscan().dumpb(self._database))
 
     def bits(self, values: pa.Array) -> dict[int, int]:
         count = len(values)
@@ -124,10 +154,20 @@ class Re2Sets:
 class Deferred:
     """Compiling a hundred triggers takes longer than a few texts do without them: so many ask every detector first."""
 
-    def __init__(self, few: int = FEW) -> None:
+    def __init__(self, few: int = FEW, patterns: Sequence[str] = TRIGGERS) -> None:
         self._few = few
+        self._patterns = patterns
         self._built: Scanner | None = None
         self._one_build = threading.Lock()
+        self._folder: Path | None = None
+
+    def kept_in(self, folder: Path) -> None:
+        """Where the compiled scanner is looked for before it is built, and kept afterwards."""
+        self._folder = folder
+
+    def prepare(self) -> None:
+        """Now, since rows will come: milliseconds when it was kept, seconds when not. Not for an event loop."""
+        self._build()
 
     def bits(self, values: pa.Array) -> dict[int, int]:
         if (built := self._ready(len(values))) is not None:
@@ -151,9 +191,9 @@ class Deferred:
         with self._one_build:
             if self._built is None:
                 try:
-                    self._built = Vectorscan()
-                except ImportError:
-                    self._built = Re2Sets()
+                    self._built = _vectorscan(self._patterns, self._folder)
+                except NoVectorscan:
+                    self._built = Re2Sets(self._patterns)
             return self._built
 
 
@@ -161,6 +201,27 @@ class Deferred:
 def scanner() -> Deferred:
     """One for the process."""
     return Deferred()
+
+
+def _vectorscan(patterns: Sequence[str], folder: Path | None) -> Vectorscan:
+    """As it was kept in this folder, else compiled, and kept there."""
+    if folder is None:
+        return Vectorscan.compiled(patterns)
+    made_of = scanner_file.fingerprint(f"hyperscan {_hyperscan().__version__}", patterns)
+    if (data := scanner_file.kept(folder, made_of)) is not None:
+        with suppress(NoVectorscan):
+            return Vectorscan.loaded(data)
+    built = Vectorscan.compiled(patterns)
+    scanner_file.keep(folder, made_of, built.serialised())
+    return built
+
+
+def _hyperscan() -> Any:
+    try:
+        import hyperscan
+    except ImportError as error:
+        raise NoVectorscan("the package hyperscan is not installed") from error
+    return hyperscan
 
 
 def _note(trigger: int, _start: int, end: int, _flags: int, found: list[int]) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from wire.v1 import gateway_pb2
 
+from agents.masking.scanner_file import FILE
 from language.model import At, LimitSpec
-from tests.builders.agent_program import PACKAGE, SUM, agent, shop
+from tests.builders.agent_program import PACKAGE, SUM, agent_command, agent_environment, running, shop
 from tests.builders.scripted_gateway import TestGateway
 from tests.builders.specs import envelope, spec, template
 
@@ -31,8 +32,11 @@ async def test_ten_probes_with_rows_take_less_than_150_mb(tmp_path):
     gateway = TestGateway()
     await gateway.open()
     join = ("run", "--server", gateway.address, "--join-token", str(gateway.token), "--state", str(tmp_path))
-    with shop("-every", "2ms", env={"PROBEGATE_SERVICE": "weighed-shop"}), agent(*join) as process:
-        await gateway.until(lambda: gateway.heard.hellos)
+    cache = tmp_path / "cache"  # empty: this agent compiles its scanner, which needs most memory
+    first_start = running(agent_command(*join), agent_environment() | {"PROBEGATE_AGENT_CACHE": str(cache)})
+    with shop("-every", "2ms", env={"PROBEGATE_SERVICE": "weighed-shop"}), first_start as process:
+        await gateway.until(lambda: gateway.heard.hellos, 60)
+        assert (cache / FILE).exists(), "the scanner must be ready before the first probe can be armed"
         for number in range(PROBES):
             captures, function = (NUMBERS, SUM) if number % 2 else (TEXTS, f"{PACKAGE}/orders.Charge")
             made = template(captures, function, At.ENTRY_AND_RETURN, limits=LimitSpec(cpu=0.05))

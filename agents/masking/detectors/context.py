@@ -42,4 +42,5 @@ def _is_word(text: str, start: int, end: int) -> bool:
 
 def _camel(phrase: str) -> str:
     words = phrase.split(" ")
-    return "|".join({"".join(word.capitalize() for word in words), "".join(words).upper()})
+    spelt = ("".join(word.capitalize() for word in words), "".join(words).upper())
+    return "|".join(dict.fromkeys(spelt))  # in this order in every process: what is compiled of it is kept
