@@ -78,7 +78,9 @@ class KernelFeatures:
 
 
 class ArmedProbe(Protocol):
-    """One probe in the kernel. Not thread-safe: one reader. As a context it closes itself."""
+    """One probe in the kernel. One reader; `counters`, `cost` and `detach` may be called beside it until `close`. As a
+    context it closes itself.
+    """
 
     def __enter__(self) -> Self: ...
 

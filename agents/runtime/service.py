@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -91,6 +92,7 @@ class _Probe:
         self._attachment: Attachment = MultiAttachment() if method is AttachMethod.UPROBE_MULTI else PerfAttachment()
         self._loaded: list[LoadedProgram] = []
         self._relieve_at = 0.0
+        self._linked = threading.Lock()  # whoever sees first that a process or the probe is over takes its links out
 
     def enter(
         self,
@@ -175,7 +177,8 @@ class _Probe:
         return tuple(loaded.id for loaded in self._loaded)
 
     def detach(self) -> None:
-        self._attachment.close()
+        with self._linked:
+            self._attachment.close()
 
     def close(self) -> None:
         self.detach()
@@ -206,7 +209,8 @@ class _Probe:
     def _forget_ended(self) -> None:
         for pid in self._watch.ended():
             self._maps.dismiss(pid)
-            self._attachment.drop(pid)
+            with self._linked:
+                self._attachment.drop(pid)
 
     def _expect_some(self, processes: Sequence[tuple[Process, int]]) -> None:
         if self._watch.alive:

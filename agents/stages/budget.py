@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-WINDOW_NS: Final = 300_000_000  # shorter ones would judge a burst, longer ones would hurt the target for longer
-PATIENCE: Final = 3  # windows in a row over budget: with the pauses between two looks, gone within two seconds
+# A little less than a beat of `agents.supervisor.pulse` at rest, so that each of these beats closes a window.
+WINDOW_NS: Final = 240_000_000
+PATIENCE: Final = 4  # windows in a row over budget, a second: a burst is shorter, and what stays is gone within two
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,18 @@ class CpuBudget:
         self._over = 0
         self.last_share = 0.0  # of the last whole window
 
+    def begin(self, now_ns: int) -> None:
+        """Nothing fires before: the time until now does not thin the first window."""
+        self._window_start = now_ns
+
+    def due(self, now_ns: int) -> bool:
+        """Whether a window is over: what was spent needs not be known before."""
+        return now_ns - self._window_start >= WINDOW_NS
+
     def broken(self, spent: Spent, now_ns: int) -> bool:
         """Tell it what was spent; True when the probe has to go."""
         elapsed = now_ns - self._window_start
-        if elapsed >= WINDOW_NS:
+        if self.due(now_ns):
             total = spent.trap_ns + spent.run_time_ns
             self.last_share = max(0, total - self._spent_at_start) / elapsed
             self._window_start, self._spent_at_start = now_ns, total

@@ -6,13 +6,16 @@
     mask      RecordBatch    -> MaskedBatch      nothing else leaves this module
     account   counters       -> Accounting
 
-Every call blocks for at most a few milliseconds of work and belongs to one thread at a time. A batch that cannot be
-decoded or masked is dropped and counted, never passed on. `agents.supervisor` and `probegate-agent try` drive it.
+Every call belongs to one thread at a time and blocks for milliseconds, or for as long as a batch takes to mask. What keeps
+the target safe does not wait for that: `over_budget` and `detach` may be called at any time, beside any other call. A batch
+that cannot be decoded or masked is dropped and counted, never passed on. `agents.supervisor` and `probegate-agent try`
+drive it.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -102,6 +105,8 @@ class RunningProbe:
         self._budget = CpuBudget(order.limits.cpu, stages.boot_ns())
         self._spent_over = Spent()  # by parts that have ended
         self._empty: MaskedBatch | None = None
+        self._counting = threading.Lock()  # held while counters are read, and while a part comes or goes: no masking
+        self._detached = False
 
     # --- life ------------------------------------------------------------------------------------------------
 
@@ -126,8 +131,14 @@ class RunningProbe:
     def arm(self, found: Sequence[BoundFile]) -> int:
         """Raises ArmFailed."""
         before = len(self.processes)
+        if not self._parts:
+            self._budget.begin(self._stages.boot_ns())
         for file in found:
-            self._parts.append(_Part(file, self._armed(file, len(found))))
+            part = _Part(file, self._armed(file, len(found)))
+            with self._counting:
+                self._parts.append(part)
+            if self._detached:  # meanwhile: `detach` did not see this one
+                part.armed.detach()
         return len(self.processes) - before
 
     def extend(self, deadline_boot_ns: int) -> None:
@@ -136,6 +147,13 @@ class RunningProbe:
         for part in self._parts:
             part.armed.extend(deadline_boot_ns)
 
+    def detach(self) -> None:
+        """Out of the target now, for good; rows and counters can still be taken. Beside any other call."""
+        with self._counting:
+            self._detached, parts = True, tuple(self._parts)
+        for part in parts:
+            part.armed.detach()
+
     def end(self) -> tuple[tuple[MaskedBatch, ...], Accounting]:
         """Detach everywhere, take what is left in the rings, count for the last time, and free it all."""
         batches = [batch for part in list(self._parts) for batch in self._ended(part)]
@@ -143,9 +161,10 @@ class RunningProbe:
 
     def close(self) -> None:
         """Without a last count. Idempotent."""
-        for part in self._parts:
+        with self._counting:
+            parts, self._parts = self._parts, []
+        for part in parts:
             part.armed.close()
-        self._parts.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -213,9 +232,15 @@ class RunningProbe:
         return self._stages.boot_ns() >= self._deadline
 
     def over_budget(self) -> bool:
-        """Whether it has cost more CPU than its limit for three windows on end. Ask every window (`budget.WINDOW_NS`)."""
-        spent = sum((self._spent(part) for part in self._parts), self._spent_over)
-        return self._budget.broken(spent, self._stages.boot_ns())
+        """Whether it has cost more CPU than its limit for some windows on end (`budget.PATIENCE`). Ask more often than that:
+        it looks once a window. Beside any other call.
+        """
+        now = self._stages.boot_ns()
+        if not self._budget.due(now):
+            return False
+        with self._counting:
+            spent = sum((self._spent(part) for part in self._parts), self._spent_over)
+        return self._budget.broken(spent, now)
 
     @property
     def cpu_share(self) -> float:
@@ -244,10 +269,11 @@ class RunningProbe:
         part.armed.detach()
         rest = list(self._drain(part, everything=True))
         self.no_rows()
-        self._spent_over += self._spent(part)
         self._over += account(part.armed.counters(), part.drained, part.dropped, part.armed.in_flight())
+        with self._counting:
+            self._spent_over += self._spent(part)
+            self._parts.remove(part)
         part.armed.close()
-        self._parts.remove(part)
         return iter(rest)
 
     def _drain(self, part: _Part, *, everything: bool = False) -> Iterator[MaskedBatch]:

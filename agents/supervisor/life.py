@@ -4,6 +4,8 @@ Everything that blocks (DWARF, BPF, decoding) runs on shared threads, one call o
 stays free for heartbeats. Between two calls a life rests: `pulse` asks it some times a second whether anything is due
 (`beat`), which costs nothing while nothing fires. Rows are gathered into few batches, but the first come at once. What
 ends a life is looked at in one place, `_end_due`; the kernel's own deadline and switch hold in between.
+The target does not wait for rows: what a probe costs is judged at every beat, and a life that is told to end detaches
+at once (`end`), whatever its batches still need; the last of them and the final accounting follow.
 """
 
 from __future__ import annotations
@@ -13,8 +15,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from wire.v1 import gateway_pb2
 
@@ -28,11 +29,9 @@ from agents.stages.accounting import Accounting
 from agents.stages.binding import BoundFile
 from agents.stages.order import order_for
 from agents.stages.probe import place_of
-from agents.stages.service import Prober
 from agents.supervisor.lifecycle import ALIVE, EndReason, Event, State, after
-from agents.supervisor.loading import Loading
+from agents.supervisor.model import Ended, Shared
 from agents.supervisor.wire_forms import WIRE_STATES, accounting_message
-from agents.supervisor.workers import Workers
 from agents.uplink.model import BatchHead
 
 GATHER_SECONDS: Final = (
@@ -40,38 +39,12 @@ GATHER_SECONDS: Final = (
 )
 BUSY_SECONDS: Final = 2.0  # after its last rows a probe counts as busy
 STATUS_SECONDS: Final = 5.0  # how often the accounting is told when no rows carry it
-BUDGET_SECONDS: Final = 0.3  # a window of agents.stages.budget: one that is over goes within two seconds
+LOOK_SECONDS: Final = 0.3  # how often a probe that rests is asked for its processes
 ABSENT_SECONDS: Final = 15.0  # a service without processes for this long has gone; a restart takes less
 
 _T = TypeVar("_T")
 _LOG: Final = logging.getLogger(__name__)
 _CannotStart = (Unresolved, CannotCompile, ArmFailed, Refused, NoProcess)
-
-
-class Reports(Protocol):
-    """The uplink, as far as a life uses it."""
-
-    def report(self, status: gateway_pb2.Status) -> None: ...
-    def send(self, batch: MaskedBatch, head: BatchHead) -> None: ...
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What all lives of an agent have in common."""
-
-    prober: Prober
-    reports: Reports
-    leased_until: Callable[[], int]
-    loading: Loading
-    workers: Workers
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a life came to its end; an empty reason means that it shall go on later (replaced, or the agent stops)."""
-
-    reason: EndReason | None
-    accounting: Accounting
 
 
 class Life:
@@ -90,6 +63,7 @@ class Life:
         self._probe = shared.prober.prepare(order_for(spec), deadline_boot_ns)
         self._one_call = threading.Lock()
         self._asked: EndReason | None = None
+        self._detaching: asyncio.Future[None] | None = None
         self._paused = False
         self._wake = asyncio.Event()
         self._resting = False  # no call runs on a thread: the probe may be looked at from the event loop
@@ -128,14 +102,19 @@ class Life:
         return self._build_ids
 
     def end(self, reason: EndReason, detail: str = "") -> None:
-        """Soon, with a last accounting. The first reason stays."""
+        """Out of the target now, and over soon, with a last accounting. The first reason stays."""
         if self._asked is None:
             self._asked = reason
             self._detail = detail or self._detail
+            if self.alive:
+                threads = self._shared.workers.ends
+                self._detaching = asyncio.get_running_loop().run_in_executor(threads, self._probe.detach)
+                self._detaching.add_done_callback(self._said_detached)
         self._wake.set()
 
     def beat(self, changes: int) -> bool:
         """Wake up when anything is due. True while rows come. `changes`: the process table's number."""
+        self._keep_budget()
         if self._resting and self._due(changes):
             self._wake.set()
         return asyncio.get_running_loop().time() - self._rows_at < BUSY_SECONDS
@@ -234,7 +213,6 @@ class Life:
             self._processes = len(processes)
             if processes:
                 self._seen_process = now
-            self._spent_or_changed()  # here as well: a probe that fires without a pause never rests
             if (reason := self._end_due()) is not None:
                 return reason
             if self._probe.full:
@@ -318,23 +296,19 @@ class Life:
             return True
         if self.state is not State.ARMED:
             return False
-        if self._spent_or_changed():
+        if self._changed():
             return True
         if self._probe.waiting():
             waited = asyncio.get_running_loop().time() - self._rows_at
             return waited >= GATHER_SECONDS or self._probe.pressed()
         return False
 
-    def _spent_or_changed(self) -> bool:
-        """The look that needs the kernel, once a window."""
+    def _changed(self) -> bool:
+        """The look that needs the kernel, not at every beat."""
         now = self._boot_ns()
-        if _since(self._looked_at, now) <= BUDGET_SECONDS:
+        if _since(self._looked_at, now) <= LOOK_SECONDS:
             return False
         self._looked_at = now
-        if self._probe.over_budget():
-            used = f"used {self._probe.cpu_share:.1%} of a core, allowed {self.spec.limits.cpu:.1%}"
-            self.end(EndReason.BUDGET, used)
-            return True
         if len(self._probe.processes) != self._processes:
             return True
         if not self._processes:
@@ -342,6 +316,20 @@ class Life:
         return self._probe.hits != self._hits_told and _since(self._told_at, now) > STATUS_SECONDS
 
     # --- the end ---------------------------------------------------------------------------------------------
+
+    def _keep_budget(self) -> None:
+        """By the kernel's counters alone, whatever runs on the threads. Ends it when it costs too much."""
+        if self.state is State.ARMED and not self.ending and self._probe.over_budget():
+            used = f"used {self._probe.cpu_share:.1%} of a core, allowed {self.spec.limits.cpu:.1%}"
+            self.end(EndReason.BUDGET, used)
+
+    def _said_detached(self, detaching: asyncio.Future[None]) -> None:
+        """Why, before its last rows are masked: nobody should wonder meanwhile why none come."""
+        if detaching.cancelled() or detaching.exception() is not None:
+            return  # `_over` detaches once more, and says what is wrong
+        if self.state is State.ARMED and self._asked is EndReason.BUDGET:
+            self._sites = self._processes = 0
+            self.report()
 
     async def _over(self, reason: EndReason | None) -> Ended:
         """Detach, drain and count; the last batch carries the reason and the final accounting."""

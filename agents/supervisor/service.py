@@ -32,9 +32,10 @@ from agents.stages.functions import MAX_FUNCTIONS, FunctionLister, as_json
 from agents.stages.service import Prober
 from agents.supervisor.dry_run import look
 from agents.supervisor.host_budget import HostBudget, Share
-from agents.supervisor.life import Ended, Life, Reports, Shared
+from agents.supervisor.life import Life
 from agents.supervisor.lifecycle import FOR_GOOD, EndReason, Event, after
 from agents.supervisor.loading import Loading
+from agents.supervisor.model import Ended, Reports, Shared
 from agents.supervisor.pulse import Pulse
 from agents.supervisor.workers import Workers
 from agents.uplink.model import DryRunRows, QuestionRefused

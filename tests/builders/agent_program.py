@@ -80,6 +80,11 @@ def maps_of(pid: int) -> set[int]:
     return {int(fields["map_id"]) for fields in _descriptors(pid) if "map_id" in fields}
 
 
+def links_of(pid: int) -> set[int]:
+    """Ids of the BPF links that a process holds: where its programs are attached."""
+    return {int(fields["link_id"]) for fields in _descriptors(pid) if "link_id" in fields}
+
+
 def _descriptors(pid: int) -> Iterator[dict[str, str]]:
     """What the kernel says beside each descriptor of a process."""
     for each in Path(f"/proc/{pid}/fdinfo").iterdir():

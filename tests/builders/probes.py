@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from threading import Event
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,7 @@ from agents.stages.probe import Stages
 from agents.stages.service import Prober
 from language.model import At, TargetSpec
 
+MASKING_SECONDS: Final = 20.0  # a test that forgot to let masking go on
 SITE = Site(0x1000, 0x1000, TrapClass.EMULATED, "push rbp", Register.RSP, 8)
 LAYOUT = RecordLayout(record_size=8, function="shop/money.Sum", columns=())
 
@@ -135,6 +137,8 @@ class FakeHost:
         self.resolve_problem: Exception | None = None
         self.arm_problem: ArmReason | None = None
         self.undecodable = False
+        self.masks = Event()  # masking a batch waits for it
+        self.masks.set()
         self.changed = 0
 
     def pass_time(self, span: timedelta) -> None:
@@ -159,7 +163,7 @@ class FakeHost:
             source=self,
             resolver=self,
             compile_probe=self._compile,
-            stages=Stages(arm=self._arm, decode=self._decode, mask=_mask, boot_ns=lambda: self.boot),
+            stages=Stages(arm=self._arm, decode=self._decode, mask=self._mask, boot_ns=lambda: self.boot),
             host=policy or HostPolicy(),
             traps=TrapCosts(),
         )
@@ -232,9 +236,9 @@ class FakeHost:
         numbers = records.reshape(-1).view("<u8") if len(records) else np.zeros(0, dtype="<u8")
         return RecordBatch(pa.record_batch({"n": pa.array(numbers, pa.uint64())}))
 
-
-def _mask(batch: RecordBatch, rules: Sequence[FieldRule]) -> MaskedBatch:
-    return MaskedBatch(batch.columns, ())
+    def _mask(self, batch: RecordBatch, rules: Sequence[FieldRule]) -> MaskedBatch:
+        assert self.masks.wait(MASKING_SECONDS)
+        return MaskedBatch(batch.columns, ())
 
 
 def numbers(batches: Iterable[MaskedBatch]) -> list[int]:

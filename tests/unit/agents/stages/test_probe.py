@@ -246,6 +246,27 @@ def test_a_probe_that_is_over_its_budget_for_seconds_goes():
     assert verdicts([0.02] * PATIENCE) == [False] * (PATIENCE - 1) + [True]
 
 
+def test_the_wait_for_a_target_does_not_thin_the_first_window(host):
+    probe = host.prober().prepare(order(cpu=0.01), host.boot + 10**12)
+    host.pass_time(timedelta(hours=1))
+    with probe:
+        probe.adopt()
+        for _ in range(PATIENCE):
+            host.armed[0].count(Counter.FILTERED, 5_000)  # 5 ms of traps
+            host.pass_time(timedelta(microseconds=WINDOW_NS // 1000))
+            over = probe.over_budget()
+        assert over
+
+
+def test_what_is_armed_while_the_probe_detaches_is_detached_as_well(host):
+    with armed(host) as probe:
+        probe.detach()
+        host.start(11, file="other")
+        assert probe.adopt() == 1
+        assert host.in_kernel == []
+        assert probe.end()[1] == Accounting()
+
+
 def test_traps_and_run_time_count_together(host):
     with armed(host, order(cpu=0.01)) as probe:
         broken = []

@@ -20,7 +20,7 @@ from agents.binaries.model import FunctionSummary, Language, Unresolved, Unresol
 from agents.compiler.model import Counter
 from agents.masking.model import MaskedBatch
 from agents.runtime.model import ArmReason
-from agents.supervisor import life, pulse, service
+from agents.supervisor import life, pulse, service, workers
 from agents.supervisor.host_budget import HostBudget
 from agents.supervisor.ledger import FileLedger
 from agents.supervisor.loading import Loading
@@ -285,6 +285,52 @@ async def test_a_broken_cpu_budget_ends_it(agent, host):
     assert "allowed 1.0%" in agent.gateway.statuses[-1].detail
 
 
+async def overspend(agent: Agent, host: FakeHost) -> None:
+    """Every armed probe uses a tenth of a core, until none is in the kernel any more."""
+    for _ in range(50):
+        for armed in host.in_kernel:
+            armed.count(Counter.FILTERED, 50_000)
+        host.pass_time(timedelta(seconds=0.5))
+        agent.supervisor.leased(host.boot + 60 * 10**9)
+        await asyncio.sleep(0.02)
+        if not host.in_kernel:
+            return
+
+
+@pytest.mark.parametrize("probes", [1, workers.ROWS_THREADS + 1])
+async def test_a_broken_cpu_budget_detaches_while_every_thread_masks(agent, host, probes):
+    for number in range(probes):
+        host.start(20 + number, service=f"s{number}", file=f"f{number}")
+        await agent.want(spec(template(limits=LimitSpec(cpu=0.01)), f"tp_{number}", service=f"s{number}"))
+    await agent.armed(probes)
+    host.masks.clear()
+    for armed in host.armed:
+        armed.fire(1)
+    await until(lambda: sum(not armed.ring for armed in host.armed) >= min(probes, workers.ROWS_THREADS))
+    await overspend(agent, host)
+    assert host.in_kernel == []
+    said = await until(lambda: [status for status in agent.gateway.statuses if "allowed 1.0%" in status.detail])
+    assert {(status.state, status.sites) for status in said} == {(gateway_pb2.STATE_ARMED, 0)}
+    host.masks.set()
+    await agent.gone()
+    assert agent.gateway.rows == [1] * probes
+    assert agent.gateway.ended == "budget"
+
+
+async def test_a_retracted_probe_is_detached_while_its_rows_are_masked(agent, host):
+    await agent.want(spec(template()))
+    await agent.armed()
+    host.masks.clear()
+    host.armed[0].fire(1)
+    await until(lambda: not host.armed[0].ring)
+    await agent.supervisor.retracted("tp_1", "locked")
+    await agent.armed(0)
+    host.masks.set()
+    await agent.gone()
+    assert agent.gateway.rows == [1]
+    assert agent.gateway.ended == "locked"
+
+
 async def test_a_broken_host_budget_ends_the_most_expensive_and_leaves_the_others(host):
     agent = Agent(host, HostPolicy(limits=HostLimits(cpu=1.0, host_cpu=0.04)))
     task = asyncio.create_task(agent.supervisor.run())
@@ -350,7 +396,7 @@ async def test_what_is_not_desired_any_more_ends(agent, host):
     await agent.armed(2)
     await agent.supervisor.reconciled({"tp_2": 1})
     await agent.armed(1)
-    assert agent.supervisor.running() == {"tp_2": 1}
+    await until(lambda: agent.supervisor.running() == {"tp_2": 1})
 
 
 # --- versions ------------------------------------------------------------------------------------------------------
