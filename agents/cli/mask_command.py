@@ -1,8 +1,8 @@
 """`probegate-agent mask`: rows with values -> the same rows with what masking would show of them, and where it hid what.
 
 Reads `{"value": .., "path": ..?, "type": ..?}` a line; writes each with `"masked"` and `"spans": [[start, end, kind,
-action], ..]`, in characters of the input, and with --explain the rule that decided. Needs no probe and no root: for
-authors of rules, for tests, and for a privacy officer who wants to see.
+action], ..]`, in characters of the input. With --explain the rule that decided, and `"near": [[start, end, why, kinds],
+..]`: what was nearly hidden. Needs no probe and no root: for authors of rules, for tests, and for a privacy officer.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import click
 
 from agents.cli.inputs import PLATFORM_RULES
 from agents.cli.problems import Exit, Stop, reported
+from agents.masking.samples import near
 from agents.masking.service import Explained, explain_value
 from language.masking import Action, Treatment
 from language.masking_fields import Reference
@@ -30,7 +31,7 @@ MAX_LINE: Final = 1 << 20  # characters: far above what a capture holds
 @click.command("mask")
 @click.argument("file")
 @click.option("--pack", metavar="P", help="a rule file (MaskingRules) that holds besides the platform's")
-@click.option("--explain", is_flag=True, help="say for each row which rule decided, and by which names")
+@click.option("--explain", is_flag=True, help="say for each row which rule decided, and what was nearly hidden")
 def mask_command(file: str, pack: str | None, explain: bool) -> None:
     """Show what masking does to the rows of FILE (JSON lines, or - for stdin)."""
     with reported():
@@ -51,7 +52,10 @@ def _masked(row: dict[str, Any], packs: list[RuleSet], *, explain: bool) -> dict
     patterns = tuple(each for pack in packs for each in pack.patterns)
     treatment, rule = _decision(row["value"], path, type_name, packs)
     shown: Explained = explain_value(row["value"], treatment, (path, type_name), patterns)
-    said = {"rule": rule, "action": str(treatment)} if explain else {}
+    said: dict[str, Any] = {"rule": rule, "action": str(treatment)} if explain else {}
+    if explain:
+        missed = near(row["value"], treatment.action, (path, type_name), shown.spans, patterns)
+        said |= {"near": [[one.start, one.end, str(one.why), list(one.kinds)] for one in missed]}
     return {**row, "masked": shown.masked, "spans": [list(span) for span in shown.spans], **said}
 
 

@@ -29,7 +29,8 @@ class Decision:
 class ColumnRules:
     """One column's rules, ready to be asked. Raises BadPattern or UnusableKey: then nothing of the column is shown."""
 
-    def __init__(self, rule: FieldRule) -> None:
+    def __init__(self, rule: FieldRule, *, keyed: bool = True) -> None:
+        """Without `keyed` no token is made: for a preview, which has no key."""
         self.column = rule.column
         self.outermost = Decision(rule.action, rule.rule, rule.argument)
         self._by_path: list[tuple[PathPattern, Decision]] = []
@@ -49,7 +50,7 @@ class ColumnRules:
                 self._by_type.append((path.type, decision))
                 self._unbound.append(decision)
         self.patterns = rule.patterns
-        makes_tokens = Action.TOKEN in {rule.action, *(path.action for path in rule.paths)}
+        makes_tokens = keyed and Action.TOKEN in {rule.action, *(path.action for path in rule.paths)}
         self.tokens = Tokens(rule.key, rule.key_id) if makes_tokens else None
 
     def at(self, outer: Decision, path: Sequence[str], type_name: str) -> Decision:

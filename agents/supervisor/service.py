@@ -37,6 +37,7 @@ from agents.supervisor.lifecycle import FOR_GOOD, EndReason, Event, after
 from agents.supervisor.loading import Loading
 from agents.supervisor.model import Ended, Reports, Shared
 from agents.supervisor.pulse import Pulse
+from agents.supervisor.sample_rows import sample_rows
 from agents.supervisor.workers import Workers
 from agents.uplink.model import DryRunRows, QuestionRefused
 from language.errors import TemplateError
@@ -181,6 +182,8 @@ class Supervisor:
     async def explain(self, question: gateway_pb2.ExplainQuestion) -> str:
         if len(question.template) > MAX_TEMPLATE or len(question.dropped) > MAX_DROPPED:
             raise QuestionRefused(f"a template has at most {MAX_TEMPLATE} bytes and {MAX_DROPPED} dropped columns")
+        if question.rows:
+            return await asyncio.to_thread(sample_rows, question)
         asked = (self._prober, question.template, question.service or None, tuple(question.pids))
         try:
             if question.count_only:

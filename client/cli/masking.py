@@ -16,6 +16,7 @@ import yaml
 from client.cli.context import Invocation, invocation, output_option
 from client.cli.exits import Exit
 from client.cli.masking_coverage import coverage
+from client.cli.masking_rows import show_samples
 from client.cli.output import Form, say, show, show_one
 from client.cli.waiting import done_or_waits, is_waiting
 
@@ -105,13 +106,18 @@ def diff(call: Invocation, name: str, file: str | None) -> None:
 
 @masking.command()
 @_FILE
+@click.option("--rows", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help="JSON lines: column -> value.")
 @output_option
 @invocation
-def preview(call: Invocation, file: str) -> None:
+def preview(call: Invocation, file: str, rows: str | None) -> None:
     """What masking would do to each column of the templates in FILE (YAML or PxL), and by which rule.
 
-    For rows of your own see `probegate-agent mask`, which needs no probe and no root.
+    With --rows: what would be shown of each field of these rows, and what was nearly hidden and why not. A connected agent
+    masks them; they are kept nowhere. `probegate-agent mask` does it without any agent or server.
     """
+    if rows is not None:
+        show_samples(call, _text(file), _text(rows))
+        return
     for found in call.api().masking_preview(_text(file)):
         if found["refusal"]:
             say(f"{found['template']}: refused: {found['refusal']}")
@@ -165,16 +171,6 @@ def keys(call: Invocation) -> None:
     show(call.api().masking_keys(), call.form)
 
 
-@masking.command("rotate-key")
-@click.option("-m", "--message", default="", help="For whoever agrees.")
-@output_option
-@invocation
-def rotate_key(call: Invocation, message: str) -> None:
-    """Begin a new epoch, once a second person agrees: tokens join no more with those from before."""
-    done_or_waits(call, call.api().rotate_masking_key(message))
-
-
-def _document(file: str) -> dict[str, Any]:
 @masking.command()
 @output_option
 @invocation
@@ -186,6 +182,16 @@ def canaries(call: Invocation) -> None:
     show(call.api().masking_canaries(), call.form)
 
 
+@masking.command("rotate-key")
+@click.option("-m", "--message", default="", help="For whoever agrees.")
+@output_option
+@invocation
+def rotate_key(call: Invocation, message: str) -> None:
+    """Begin a new epoch, once a second person agrees: tokens join no more with those from before."""
+    done_or_waits(call, call.api().rotate_masking_key(message))
+
+
+def _document(file: str) -> dict[str, Any]:
     try:
         found = yaml.safe_load(_text(file))
     except yaml.YAMLError as error:

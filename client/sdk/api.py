@@ -347,6 +347,12 @@ class Api:
         found: list[Json] = self._object("POST", self._path("masking", "preview"), {"source": source})["items"]
         return found
 
+    def masking_preview_rows(self, source: str, rows: Sequence[Mapping[str, Any]]) -> list[Json]:
+        """Each field of each row: what would be shown, the rule that decided, and what was nearly hidden."""
+        body = {"source": source, "rows": list(rows)}
+        found: list[Json] = self._object("POST", self._path("masking", "preview", "rows"), body)["items"]
+        return found
+
     def masking_exceptions(self) -> list[Json]:
         return self._items(self._path("masking", "exceptions"), {})
 
@@ -357,16 +363,16 @@ class Api:
     def remove_masking_exception(self, name: str) -> Json:
         return self._object("DELETE", self._path("masking", "exceptions", name))
 
+    def masking_canaries(self) -> list[Json]:
+        """Planted rows that came out hidden, by agent."""
+        return self._items(self._path("masking", "canaries"), {})
+
     def masking_keys(self) -> list[Json]:
         return self._items(self._path("masking", "keys"), {})
 
     def rotate_masking_key(self, message: str = "") -> Json:
         """Always a proposal."""
         return self._object("POST", self._path("masking", "keys"), {"message": message})
-    def masking_canaries(self) -> list[Json]:
-        """Planted rows that came out hidden, by agent."""
-        return self._items(self._path("masking", "canaries"), {})
-
 
     def masking_coverage(self, since: str) -> list[Json]:
         """Every field captured since then: what each rule did to it, and how many values were shown as they are."""

@@ -17,6 +17,7 @@ from control_plane.bootstrap.core import Core, opened
 from control_plane.bootstrap.tracepoints import add_tracepoints
 from control_plane.console import pages, sign_in
 from control_plane.delivery import routes as delivery_routes
+from control_plane.delivery import sample_routes
 from control_plane.delivery.deliveries import Deliveries
 from control_plane.delivery.embedded_redis import EmbeddedRedis
 from control_plane.delivery.enrolment import Enrolment
@@ -26,6 +27,7 @@ from control_plane.delivery.identification import Identification
 from control_plane.delivery.pulse import Pulse
 from control_plane.delivery.redis_store import RedisStore
 from control_plane.delivery.server import GatewayServer
+from control_plane.delivery.sample_rows import SamplePreviews
 from control_plane.delivery.service import Fleet
 from control_plane.delivery.session import Exchange
 from control_plane.delivery.switchboard import Switchboard
@@ -162,6 +164,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         masking_routes.router,
         changing_masking_routes.router,
         delivery_routes.router,
+        sample_routes.router,
         tracepoints_routes.router,
         request_routes.router,
         break_glass_routes.router,
@@ -204,7 +207,9 @@ def _add_masking(core: Core, wrapper: KeyWrapper) -> None:
 
 
 def _add_fleet(core: Core, switchboard: Switchboard, identification: Identification) -> None:
-    core.provision.add(Fleet, Fleet(core.database, core.audit, core.clock, switchboard, identification))
+    fleet = Fleet(core.database, core.audit, core.clock, switchboard, identification)
+    core.provision.add(Fleet, fleet)
+    core.provision.add(SamplePreviews, SamplePreviews(core.provision.get(MaskingService), fleet))
 
 
 def _add_reviewing(core: Core) -> None:

@@ -148,6 +148,14 @@ class Fleet:
         lines = self._switchboard.lines(tenant)[:MAX_FORECASTS]
         return tuple(await asyncio.gather(*(_explained(line, question) for line in lines)))
 
+    async def ask_one(self, tenant: TenantId, agent: AgentId, question: gateway_pb2.ExplainQuestion) -> tuple[str, str]:
+        """One agent's answer, or why there is none."""
+        line = next((line for line in self._switchboard.lines(tenant) if line.known.agent == agent), None)
+        if line is None:
+            return "", "it is not connected here any more"
+        _, text, problem = await _explained(line, question)
+        return text, problem
+
     async def dry_run(self, tenant: TenantId, agent: AgentId, envelope: bytes) -> gateway_pb2.DryRunAnswer:
         """A reviewer's look on one agent. Raises DependencyUnavailable when it cannot be asked or does not answer."""
         line = next((line for line in self._switchboard.lines(tenant) if line.known.agent == agent), None)

@@ -10,6 +10,7 @@ from control_plane.templates.model import ApprovedTemplate
 from language.masking import Action, Treatment
 from language.masking_patterns import ValuePattern
 from language.masking_rules import BoundPath, BoundRule, Rule
+from language.model import Template
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,14 @@ class TenantRule:
     @property
     def etag(self) -> str:
         return str(self.revision)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A text's one template and what would be decided for it now. Proves no approval: nothing can be sealed of it."""
+
+    template: Template
+    rules: tuple[BoundRule, ...]
 
 
 @dataclass(frozen=True)

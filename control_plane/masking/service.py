@@ -21,7 +21,7 @@ from control_plane.masking.bound import Judgement, judgement
 from control_plane.masking.exceptions import ApprovedException, exceptions_of
 from control_plane.masking.key_wrapping import KeyWrapper
 from control_plane.masking.keys import current_key, epochs
-from control_plane.masking.model import FieldRule, MaskedPlan, Preview, TenantRule
+from control_plane.masking.model import Decided, FieldRule, MaskedPlan, Preview, TenantRule
 from control_plane.masking.rules import is_strict, tenant_rules
 from control_plane.policy.model import Grant
 from control_plane.templates.model import ApprovedTemplate
@@ -77,13 +77,22 @@ class MaskingService:
 
     async def preview(self, grant: Grant, source: str) -> tuple[Preview, ...]:
         """What would be decided for each template of a text. Raises InvalidTemplate when it cannot be read."""
-        try:
-            script = front_end.load(source)
-        except TemplateError as error:
-            raise InvalidTemplate(str(error)) from error
+        templates = _templates(source)
         async with self._database.transaction(grant.resource.tenant) as session:
             judged = await self._judgement(session, grant.resource.tenant)
-        return tuple(_preview(deployment.template, judged) for deployment in script.templates)
+        return tuple(_preview(template, judged) for template in templates)
+
+    async def decided(self, grant: Grant, source: str) -> Decided:
+        """The same for a text with one template. Raises InvalidTemplate, Invalid when it would be refused."""
+        templates = _templates(source)
+        if len(templates) != 1:
+            raise Invalid(f"rows belong to one template; this text has {len(templates)}")
+        async with self._database.transaction(grant.resource.tenant) as session:
+            judged = await self._judgement(session, grant.resource.tenant)
+        found = _preview(templates[0], judged)
+        if found.refusal:
+            raise Invalid(found.refusal, code="unmasked_field")
+        return Decided(templates[0], found.columns)
 
     async def rules(self, grant: Grant) -> tuple[TenantRule, ...]:
         async with self._database.transaction(grant.resource.tenant) as session:
@@ -105,6 +114,13 @@ class MaskingService:
 
     async def _judgement(self, session: AsyncSession, tenant: TenantId) -> Judgement:
         return await judgement(session, tenant, self._platform, self._clock.now())
+
+
+def _templates(source: str) -> tuple[Template, ...]:
+    try:
+        return tuple(deployment.template for deployment in front_end.load(source).templates)
+    except TemplateError as error:
+        raise InvalidTemplate(str(error)) from error
 
 
 def _preview(template: Template, judged: Judgement) -> Preview:

@@ -20,19 +20,27 @@ from agents.admission.model import HostPolicy, RefusalReason, Refused
 from agents.admission.seen_versions import SeenVersions
 from agents.admission.service import Admission, Identity
 from agents.masking.model import MaskedBatch
+from agents.supervisor.sample_rows import sample_rows
 from agents.uplink.channel import NotTrusted, Server
 from agents.uplink.enrolment import EnrolmentFailed, enroll
 from agents.uplink.identity import AgentIdentity, IdentityStore
 from agents.uplink.model import BatchHead, DryRunRows, QuestionRefused
 from agents.uplink.service import Uplink
+from control_plane.bootstrap.server import PLATFORM_RULES
 from control_plane.delivery.ports import RetractReason
+from control_plane.delivery.sample_rows import SamplePreviews
 from control_plane.foundation.clock import SystemClock
+from control_plane.foundation.errors import Conflict, Invalid
 from control_plane.foundation.identifiers import AgentId, TenantId
+from control_plane.masking.key_wrapping import KeyWrapper
+from control_plane.masking.service import MaskingService
 from control_plane.policy.model import Permission
+from language.masking_rules import load_rules
 from tests.builders import principals
 from tests.builders.gateway import RunningGateway, running_gateway
 from tests.builders.plans import masked_plan, seal_context
 from tests.builders.spec_store import FakeSpecStore
+from tests.builders.templates import SUM_YAML
 
 ACME = TenantId("acme")
 
@@ -81,6 +89,8 @@ class Supervisor:
         return json.dumps([{"name": f"money.{pattern}"}])
 
     async def explain(self, question: gateway_pb2.ExplainQuestion) -> str:
+        if question.rows:
+            return sample_rows(question)
         raise QuestionRefused(f"nothing is explained here, {question.service!r} neither")
 
     async def dry_run(self, envelope: bytes) -> DryRunRows:
@@ -218,6 +228,24 @@ async def test_functions_are_asked_and_answered(gateway: RunningGateway, tmp_pat
     async with connected(gateway, tmp_path / "agent"):
         found = await gateway.fleet.functions(grant, "shop", "Sum")
         assert [each.function.name for each in found.functions] == ["money.Sum"]
+
+
+async def test_sample_rows_are_masked_by_a_connected_agent_and_by_nobody_else(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    platform = load_rules(PLATFORM_RULES.read_text(encoding="utf-8"))
+    masking = MaskingService(gateway.database, SystemClock(), platform, KeyWrapper(bytes(32)))
+    previews = SamplePreviews(masking, gateway.fleet)
+    grant = principals.grant(Permission.MASKING_READ)
+    rows = [{"currency": "bob@example.com", "units": 4111111111111112}]
+    with pytest.raises(Conflict, match="no agent of this tenant is connected"):
+        await previews.show(grant, SUM_YAML, rows)
+    async with connected(gateway, tmp_path / "agent"):
+        found = {each.column: each for each in await previews.show(grant, SUM_YAML, rows)}
+        with pytest.raises(Invalid, match="no column 'colour'"):
+            await previews.show(grant, SUM_YAML, [{"colour": "red"}])
+    assert (found["currency"].shown, found["currency"].rule) == ("<EMAIL>", "platform:default.string")
+    assert [(one.why, one.kinds[0]) for one in found["units"].near][0] == ("checksum", "CARD")
 
 
 async def test_a_revoked_agent_gets_nothing_any_more(

@@ -30,3 +30,4 @@ class Detector:
     trigger: str
     find: Callable[[str, bool], Iterable[Span]]
     words: Words | None = None
+    form: str = ""  # what `find` looks for before it checks; "" where it checks nothing or has no one form

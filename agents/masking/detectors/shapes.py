@@ -35,7 +35,7 @@ def shape(
             if valid is None or valid(match.group()):
                 yield Span(start, end, kind)
 
-    return Detector(kind, words.trigger if words else trigger or pattern, find, words)
+    return Detector(kind, words.trigger if words else trigger or pattern, find, words, pattern if valid else "")
 
 
 def either(kind: str, *detectors: Detector) -> Detector:
@@ -45,7 +45,8 @@ def either(kind: str, *detectors: Detector) -> Detector:
         return [span for detector in detectors for span in detector.find(text, vouched)]
 
     words = next((detector.words for detector in detectors if detector.words), None)
-    return Detector(kind, "|".join(f"(?:{detector.trigger})" for detector in detectors), find, words)
+    forms = "|".join(f"(?:{detector.form})" for detector in detectors if detector.form)
+    return Detector(kind, "|".join(f"(?:{detector.trigger})" for detector in detectors), find, words, forms)
 
 
 def stands_alone(text: str, start: int, end: int) -> bool:

@@ -12,6 +12,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from wire.v1 import records_pb2 as _records_pb2
+from wire.v1 import spec_pb2 as _spec_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -636,6 +637,8 @@ class ExplainQuestion(_message.Message):
     PIDS_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
     COUNT_ONLY_FIELD_NUMBER: _builtins.int
+    MASKING_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     question_id: _builtins.str
     template: _builtins.bytes
     """language.canonical"""
@@ -643,11 +646,19 @@ class ExplainQuestion(_message.Message):
     """narrows the template's target; empty: the template's own"""
     count_only: _builtins.bool
     """only {"processes": n}: how many the target matches now"""
+    rows: _builtins.str
+    """JSON, a list of objects: column -> value"""
     @_builtins.property
     def pids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def dropped(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """columns that masking never reads"""
+
+    @_builtins.property
+    def masking(self) -> _containers.RepeatedCompositeFieldContainer[_spec_pb2.FieldRule]:
+        """With `rows`, and nothing else is answered: what these rules, which have no keys, show of rows that somebody made up.
+        No process is looked at, nothing is kept. The answer is a list: agents.masking.samples.
+        """
 
     def __init__(
         self,
@@ -658,10 +669,12 @@ class ExplainQuestion(_message.Message):
         pids: _abc.Iterable[_builtins.int] | None = ...,
         dropped: _abc.Iterable[_builtins.str] | None = ...,
         count_only: _builtins.bool = ...,
+        masking: _abc.Iterable[_spec_pb2.FieldRule] | None = ...,
+        rows: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count_only", b"count_only", "dropped", b"dropped", "pids", b"pids", "question_id", b"question_id", "service", b"service", "template", b"template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count_only", b"count_only", "dropped", b"dropped", "masking", b"masking", "pids", b"pids", "question_id", b"question_id", "rows", b"rows", "service", b"service", "template", b"template"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
