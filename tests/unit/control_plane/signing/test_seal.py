@@ -18,6 +18,7 @@ from control_plane.signing.service import MAX_AUDIENCE, Signer
 from language import canonical
 from language.masking import Action
 from language.masking_model import BoundPath
+from language.masking_patterns import ValuePattern
 from tests.builders.plans import NOW, masked_plan, seal_context
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -66,6 +67,15 @@ def test_every_column_has_its_rule() -> None:
         "partial",
         "0,4",
     )
+
+
+def test_a_tenants_own_detectors_are_part_of_what_is_signed() -> None:
+    plan = masked_plan(action=Action.DETECT)
+    own = (ValuePattern("tenant:employee-number", r"\bEMP-[0-9]{6}\b"),)
+    plan = replace(plan, rules=(replace(plan.rules[0], patterns=own), *plan.rules[1:]))
+    currency, units, _ = opened(Signer(KEY).seal(plan, seal_context(AGENT))).masking
+    assert [(each.rule, each.regex) for each in currency.patterns] == [(own[0].rule, own[0].regex)]
+    assert not units.patterns
 
 
 def test_what_is_carried_beside_the_envelope_repeats_the_payload() -> None:
