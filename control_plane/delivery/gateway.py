@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,6 +18,7 @@ from control_plane.delivery.identification import Identification, KnownAgent
 from control_plane.delivery.pki import AgentCertificate, CertificateAuthority
 from control_plane.delivery.ports import BatchSink
 from control_plane.delivery.session import Exchange, Session
+from control_plane.delivery.together import Arriving, together
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.errors import DependencyUnavailable, ProbegateError, TooMany
 from control_plane.foundation.identifiers import TenantId
@@ -73,19 +74,28 @@ class Gateway:
     async def Upload(self, batches: AsyncIterator[records_pb2.Batch], context: Any) -> None:  # noqa: N802
         try:
             known = await self._identification.identify(context)
-            async for batch in batches:
-                await self._identification.still(known, context)
-                refusal = _malformed(batch) or await self._store(known, batch)
-                ack = records_pb2.BatchAck(tracepoint_id=batch.tracepoint_id, sequence=batch.sequence, refusal=refusal)
-                await context.write(ack)
+            async with Arriving(batches) as arriving:
+                async for group in arriving:
+                    await self._identification.still(known, context)
+                    await self._take(known, group, context)
+        except SQLAlchemyError:
+            await abort(context, DependencyUnavailable("the database does not answer: send it again"))
         except Exception as error:  # noqa: BLE001
             await abort(context, error)
 
-    async def _store(self, known: KnownAgent, batch: records_pb2.Batch) -> str:
-        try:
-            return await uninterrupted(self._batches.store(known.tenant, known.agent, batch))
-        except SQLAlchemyError as error:
-            raise DependencyUnavailable("the database does not answer: send it again") from error
+    async def _take(self, known: KnownAgent, group: Sequence[records_pb2.Batch], context: Any) -> None:
+        """Acknowledge each, once it is kept or refused for good."""
+
+        async def store(batches: Sequence[records_pb2.Batch]) -> Sequence[str]:
+            return await uninterrupted(self._batches.store_together(known.tenant, known.agent, batches))
+
+        malformed = [(batch, why) for batch in group if (why := _malformed(batch))]
+        for batch, why in malformed:
+            await context.write(_ack(batch, why))
+        fit = [batch for batch in group if not _malformed(batch)]
+        if fit:
+            async for batch, refusal in together(fit, store):
+                await context.write(_ack(batch, refusal))
 
     def _response(self, agent: str, tenant: TenantId, certificate: AgentCertificate) -> gateway_pb2.EnrollResponse:
         response = gateway_pb2.EnrollResponse(
@@ -97,6 +107,10 @@ class Gateway:
         )
         response.renew_after.FromDatetime(certificate.renew_after)
         return response
+
+
+def _ack(batch: records_pb2.Batch, refusal: str) -> records_pb2.BatchAck:
+    return records_pb2.BatchAck(tracepoint_id=batch.tracepoint_id, sequence=batch.sequence, refusal=refusal)
 
 
 def _malformed(batch: records_pb2.Batch) -> str:

@@ -6,6 +6,7 @@ them, since those steps come later than this one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -86,18 +87,20 @@ AgentReport = gateway_pb2.Ack | gateway_pb2.Nack | gateway_pb2.Status
 
 
 class StatusSink(Protocol):
-    async def report(self, tenant: TenantId, agent: AgentId, report: AgentReport) -> None:
-        """Take what an agent says about a tracepoint. The tracepoint may be unknown, or another tenant's: ignore it then.
+    async def report_together(self, tenant: TenantId, agent: AgentId, reports: Sequence[AgentReport]) -> None:
+        """Take what an agent says about tracepoints, in this order. One may be unknown, or another tenant's: ignore it then.
 
-        Raises AuditUnavailable or DependencyUnavailable when it must be said again: the stream ends, the agent repeats.
+        Raises AuditUnavailable or DependencyUnavailable when all of it must be said again, which may be told twice then.
         """
         ...
 
 
 class BatchSink(Protocol):
-    async def store(self, tenant: TenantId, agent: AgentId, batch: records_pb2.Batch) -> str:
-        """Keep the rows, each (agent, tracepoint, sequence) once. "" when kept (or kept before), else why never.
+    async def store_together(
+        self, tenant: TenantId, agent: AgentId, batches: Sequence[records_pb2.Batch]
+    ) -> tuple[str, ...]:
+        """Keep the rows, each (agent, tracepoint, sequence) once. For each "" when kept (or kept before), else why never.
 
-        Raises DependencyUnavailable when the agent should send it again later.
+        All or, when it raises, none. Raises DependencyUnavailable when the agent should send them again later.
         """
         ...

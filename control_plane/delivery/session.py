@@ -1,7 +1,8 @@
 """One agent's Sync stream, from its Hello to its end: what it should run goes out, what it says of it comes in.
 
     out   Welcome; every desired spec of its audience that it does not run yet; Reconcile; then what changes
-    in    Ack, Nack, Status -> StatusSink; Heartbeat -> LeaseRenewal, if Redis and the database are well; answers
+    in    Ack, Nack, Status -> StatusSink, those together that came together; Heartbeat -> LeaseRenewal, if Redis and the
+          database are well; answers
 
 Three tasks: one reads, one writes, one keeps the agent in step. Each step looks at everything that is desired and sends
 the difference, woken by a hint or after REFRESH, so that a lost hint is only a delay. Whoever is slow, silent or revoked,
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -27,6 +28,7 @@ from control_plane.delivery.outgoing import Outgoing
 from control_plane.delivery.ports import AgentReport, Change, ChangeKind, RetractReason, StatusSink
 from control_plane.delivery.pulse import Pulse
 from control_plane.delivery.switchboard import Answer, Switchboard
+from control_plane.delivery.together import Arriving, together
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.errors import Conflict, DependencyUnavailable, Invalid, TooMany, Unauthenticated
 from control_plane.foundation.uninterrupted import uninterrupted
@@ -39,6 +41,7 @@ MAX_ID: Final = 128  # bytes of identifiers in reports
 MAX_DETAIL: Final = 2048  # characters of a text in a report
 MESSAGES_A_SECOND: Final = 50  # of one agent, on average; states change far less often
 BURST: Final = 500  # a thousand probes that end together are twenty seconds of states
+_REPORTS: Final = frozenset({"ack", "nack", "status"})
 _LEASE_WORDS: Final = frozenset({"lease"})  # ends that are nobody's will: the agent may be given the spec again
 
 log = logging.getLogger(__name__)
@@ -236,25 +239,28 @@ class Session:
 
     async def _receive(self, messages: AsyncIterator[gateway_pb2.AgentMessage]) -> None:
         pace = _Pace()
-        async for message in messages:
-            await pace.wait()
-            match message.WhichOneof("message"):
-                case "heartbeat":
-                    await self._renew_lease(message.heartbeat.nonce)
-                case "ack":
-                    await self._report(message.ack)
-                case "nack":
-                    await self._report(message.nack)
-                case "status":
-                    await self._report(message.status)
-                case "functions":
-                    self._answered(message.functions)
-                case "explain":
-                    self._answered(message.explain)
-                case "dry_run":
-                    self._looked(message.dry_run)
-                case other:
-                    raise Invalid(f"{other or 'an empty message'} cannot come here")
+        async with Arriving(messages) as arriving:
+            async for group in arriving:
+                await pace.wait(len(group))
+                for are_reports, run in itertools.groupby(group, _is_report):
+                    if are_reports:
+                        await self._report([_report_in(message) for message in run])
+                    else:
+                        for message in run:
+                            await self._hear(message)
+
+    async def _hear(self, message: gateway_pb2.AgentMessage) -> None:
+        match message.WhichOneof("message"):
+            case "heartbeat":
+                await self._renew_lease(message.heartbeat.nonce)
+            case "functions":
+                self._answered(message.functions)
+            case "explain":
+                self._answered(message.explain)
+            case "dry_run":
+                self._looked(message.dry_run)
+            case other:
+                raise Invalid(f"{other or 'an empty message'} cannot come here")
 
     async def _renew_lease(self, nonce: int) -> None:
         """Only when all is well just now; otherwise silence, and the lease ends by itself."""
@@ -266,16 +272,29 @@ class Session:
             return
         self._out.put("lease", gateway_pb2.ServerMessage(lease=gateway_pb2.LeaseRenewal(nonce=nonce)))
 
-    async def _report(self, report: AgentReport) -> None:
-        if not 0 < len(report.tracepoint_id) <= MAX_ID:
+    async def _report(self, reports: Sequence[AgentReport]) -> None:
+        """Up to the first that makes no sense: what was said before it counts."""
+        fit = list(itertools.takewhile(lambda report: 0 < len(report.tracepoint_id) <= MAX_ID, reports))
+        for report in fit:
+            self._bound(report)
+        if fit:
+            async for _ in together(fit, self._told):
+                pass
+        if len(fit) < len(reports):
             raise Invalid(f"a report names a tracepoint in 1 to {MAX_ID} characters")
+
+    def _bound(self, report: AgentReport) -> None:
         if isinstance(report, gateway_pb2.Nack):
             report.reason, report.detail = report.reason[:MAX_ID], report.detail[:MAX_DETAIL]
         elif isinstance(report, gateway_pb2.Status):
             report.detail, report.end_reason = report.detail[:MAX_DETAIL], report.end_reason[:MAX_ID]
             if report.state == gateway_pb2.STATE_ENDED and report.end_reason in _LEASE_WORDS:
                 self._has.pop(report.tracepoint_id, None)
-        await uninterrupted(self._with.statuses.report(self._known.tenant, self._known.agent, report))
+
+    async def _told(self, reports: Sequence[AgentReport]) -> Sequence[None]:
+        tenant, agent = self._known.tenant, self._known.agent
+        await uninterrupted(self._with.statuses.report_together(tenant, agent, reports))
+        return [None] * len(reports)
 
     def _answered(self, came: gateway_pb2.FunctionsAnswer | gateway_pb2.ExplainAnswer) -> None:
         question = self._questions.get(came.question_id)
@@ -288,6 +307,15 @@ class Session:
             question.set_result(Answer("", came.problem[:MAX_DETAIL], came))
 
 
+def _is_report(message: gateway_pb2.AgentMessage) -> bool:
+    return message.WhichOneof("message") in _REPORTS
+
+
+def _report_in(message: gateway_pb2.AgentMessage) -> AgentReport:
+    report: AgentReport = getattr(message, message.WhichOneof("message") or "")
+    return report
+
+
 class _Pace:
     """Slows an agent down that talks too much: gRPC's flow control passes the slowness on."""
 
@@ -295,10 +323,10 @@ class _Pace:
         self._left = float(BURST)
         self._at = asyncio.get_running_loop().time()
 
-    async def wait(self) -> None:
+    async def wait(self, messages: int) -> None:
         now = asyncio.get_running_loop().time()
         self._left = min(BURST, self._left + (now - self._at) * MESSAGES_A_SECOND)
         self._at = now
-        self._left -= 1
+        self._left -= messages
         if self._left < 0:
             await asyncio.sleep(-self._left / MESSAGES_A_SECOND)

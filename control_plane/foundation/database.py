@@ -5,15 +5,20 @@ Alembic (`control_plane/migrations`) creates them. Times are stored in UTC by `U
 
 On PostgreSQL the named tenant is all that a transaction sees (`row_security`), whatever its queries say. What no tenant
 can be named for says so: EveryTenant, with its reason, or NO_TENANT for what comes before any tenant.
+
+SQLite has one writer at a time. Whoever finds it busy there sleeps and tries again, so that who comes often starves who
+waits; transactions of this process therefore queue here, and the first to ask is the first to run.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import DateTime, NullPool, event, text
 from sqlalchemy.engine import Dialect
@@ -82,16 +87,26 @@ class Database:
         else:
             event.listen(self.engine.sync_engine, "do_connect", _connected_or_unreachable)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     @asynccontextmanager
     async def transaction(self, tenant: TenantId | EveryTenant) -> AsyncIterator[AsyncSession]:
         """One transaction of one tenant: committed when the block ends, rolled back when it raises."""
-        async with self._sessions() as session, session.begin():
+        async with self._turn(), self._sessions() as session, session.begin():
             try:
                 await _name(session, tenant)
             except OSError as error:  # nobody listens: the driver says so in its own way
                 raise OperationalError("connecting", {}, error) from error
             yield session
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait behind those who asked before. PostgreSQL writes side by side and orders by its row locks."""
+        if not self.is_sqlite:
+            yield
+            return
+        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            yield
 
     @asynccontextmanager
     async def owner(self) -> AsyncIterator[AsyncConnection]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -69,18 +70,26 @@ class RecordIntake:
 
     async def store(self, tenant: TenantId, agent: AgentId, batch: records_pb2.Batch) -> str:
         """Nothing when it is kept, now or before; else why it never will be. Raises DependencyUnavailable: send it again."""
-        try:
-            sent = _checked(batch)
-        except BadBatch as error:
-            return f"bad_batch: {error}"
+        (refusal,) = await self.store_together(tenant, agent, (batch,))
+        return refusal
+
+    async def store_together(
+        self, tenant: TenantId, agent: AgentId, batches: Sequence[records_pb2.Batch]
+    ) -> tuple[str, ...]:
+        """The same for several in one transaction, in this order: all of them, or when it raises none."""
+        looked = [_looked_at(batch) for batch in batches]
         try:
             async with self._database.transaction(tenant) as session:
-                refusal = await self._store(session, tenant, agent, batch, sent)
+                refusals = [
+                    bad or await self._store(session, tenant, agent, batch, sent)
+                    for batch, (sent, bad) in zip(batches, looked, strict=True)
+                ]
         except DATABASE_UNREACHABLE as error:
             raise DependencyUnavailable("the database cannot take the batch now; send it again") from error
-        if not refusal and not batch.canary:
-            self._arrivals.announce(tenant, batch.table)
-        return refusal
+        for batch, refusal in zip(batches, refusals, strict=True):
+            if not refusal and not batch.canary:
+                self._arrivals.announce(tenant, batch.table)
+        return tuple(refusals)
 
     async def _store(
         self,
@@ -152,6 +161,14 @@ class RecordIntake:
             table.columns = json.dumps([[column.name, column.type] for column in columns])
         table.rows += rows
         table.changed_at = now
+
+
+def _looked_at(batch: records_pb2.Batch) -> tuple[pa.RecordBatch | None, str]:
+    """Its rows, or why it is none."""
+    try:
+        return _checked(batch), ""
+    except BadBatch as error:
+        return None, f"bad_batch: {error}"
 
 
 def _checked(batch: records_pb2.Batch) -> pa.RecordBatch | None:

@@ -34,7 +34,7 @@ from control_plane.policy.tables import MemberRow
 from control_plane.templates.lifecycle import RUNNABLE
 from control_plane.templates.tables import TemplateVersionRow
 from control_plane.tracepoints.lifecycle import LIVE, WAITING, AgentState, Event, State, after
-from control_plane.tracepoints.reading import agents_of
+from control_plane.tracepoints.reading import agents_of, lock_rows
 from control_plane.tracepoints.tables import TracepointRow
 
 EVERY: Final = timedelta(seconds=1)  # of the five in which a lock has to have worked
@@ -108,7 +108,9 @@ class Enforcement:
             # One transaction a tenant: a lock on everything is one change, however much it ends.
             async with self._database.transaction(TenantId(tenant)) as session:
                 locks = await active_locks(session, tenant, self._clock.now())
-                for _, tracepoint_id in group:
+                ids = [tracepoint_id for _, tracepoint_id in group]
+                await lock_rows(session, TenantId(tenant), ids)
+                for tracepoint_id in ids:
                     stopped += await self._looked_at(session, tenant, tracepoint_id, locks)
         await self._wake()
         return stopped

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.database import Database
 from control_plane.foundation.errors import Invalid, NotFound
-from control_plane.foundation.identifiers import AgentId, SubjectId
+from control_plane.foundation.identifiers import AgentId, SubjectId, TenantId
 from control_plane.policy.model import Grant
 from control_plane.templates.model import Review, Verdict
 from control_plane.tracepoints.lifecycle import LIVE, WAITING, AgentState, State
@@ -102,6 +102,16 @@ async def live_row(session: AsyncSession, tenant: str, name: str) -> TracepointR
         table.tenant == tenant, table.name == name, table.state.in_([state.value for state in LIVE])
     )
     return (await session.scalars(wanted.with_for_update())).first()
+
+
+async def lock_rows(session: AsyncSession, tenant: TenantId, ids: Iterable[str]) -> None:
+    """Several rows that one transaction will change, locked in one order and before it writes to the log.
+
+    Whoever held the log and then waited for a row, while the row's holder waits for the log, would wait for ever.
+    """
+    table = TracepointRow
+    wanted = select(table.id).where(table.tenant == tenant, table.id.in_(sorted(set(ids)))).order_by(table.id)
+    await session.execute(wanted.with_for_update())
 
 
 async def agents_of(session: AsyncSession, row: TracepointRow) -> tuple[TracepointAgentRow, ...]:

@@ -8,6 +8,7 @@ When every agent of the audience is done, the tracepoint is over, and the log ho
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -20,12 +21,24 @@ from control_plane.foundation.audit_trail import AuditAction, AuditEvent, AuditT
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.database import Database
 from control_plane.foundation.identifiers import AgentId, TenantId
+from control_plane.tracepoints.canary_alarm import CanaryAlarm
 from control_plane.tracepoints.ending import log_end
-from control_plane.tracepoints.lifecycle import END_REASONS, OVER, AgentState, Event, State, after, is_done
+from control_plane.tracepoints.lifecycle import (
+    CANARY,
+    END_REASONS,
+    HOST_OWNER,
+    OVER,
+    AgentState,
+    Event,
+    State,
+    after,
+    is_done,
+)
 from control_plane.tracepoints.model import Accounting
-from control_plane.tracepoints.reading import agents_of
+from control_plane.tracepoints.reading import agents_of, lock_rows
 from control_plane.tracepoints.tables import TracepointAgentRow, TracepointRow
 
+MAX_ID: Final = 40  # characters of a tracepoint's id
 MAX_DETAIL: Final = 1000  # characters; a compiler's refusal with the verifier's last lines
 MAX_REASON: Final = 40
 MAX_BUILD_ID: Final = 128  # hex of the longest hash in use
@@ -60,20 +73,38 @@ class AgentReports:
         self._audit = audit
         self._clock = clock
         self._store = store
+        self._alarm = CanaryAlarm(audit, clock)
 
     async def report(self, tenant: TenantId, agent: AgentId, report: AgentReport) -> None:
-        """Raises AuditUnavailable, DependencyUnavailable: then the agent says it again."""
+        await self.report_together(tenant, agent, (report,))
+
+    async def report_together(self, tenant: TenantId, agent: AgentId, reports: Sequence[AgentReport]) -> None:
+        """One after the other in one transaction. Raises AuditUnavailable, DependencyUnavailable: then the agent says it again."""
+        left = tuple(reports)
         for wait in (*PATIENCE, None):
             async with self._database.transaction(tenant) as session:
-                if await self._taken(session, tenant, agent, report):
-                    return
+                left = await self._unknown_of(session, tenant, agent, left)
+            if not left:
+                return
             if wait is not None:
                 await asyncio.sleep(wait)
-        _log.warning("agent %s of %s spoke of %r, which it was not given", agent, tenant, report.tracepoint_id[:60])
+        for tracepoint_id in sorted({report.tracepoint_id for report in left}):
+            _log.warning("agent %s of %s spoke of %r, which it was not given", agent, tenant, tracepoint_id[:60])
+
+    async def _unknown_of(
+        self, session: AsyncSession, tenant: TenantId, agent: AgentId, reports: Sequence[AgentReport]
+    ) -> tuple[AgentReport, ...]:
+        """Take them, but for those about what this agent was not given (yet?): what follows about the same stays behind it."""
+        await lock_rows(session, tenant, (report.tracepoint_id[:MAX_ID] for report in reports))
+        left: dict[str, list[AgentReport]] = {}
+        for report in reports:
+            if report.tracepoint_id in left or not await self._taken(session, tenant, agent, report):
+                left.setdefault(report.tracepoint_id, []).append(report)
+        return tuple(itertools.chain.from_iterable(left.values()))
 
     async def _taken(self, session: AsyncSession, tenant: TenantId, agent: AgentId, report: AgentReport) -> bool:
         """False when this agent was given no such tracepoint."""
-        key = (tenant, report.tracepoint_id[:40])
+        key = (tenant, report.tracepoint_id[:MAX_ID])
         row = await session.get(TracepointRow, key, with_for_update=True)
         status = await session.get(TracepointAgentRow, (*key, agent)) if row is not None else None
         if row is None or status is None:
@@ -108,9 +139,15 @@ class AgentReports:
             case gateway_pb2.Status():
                 if status.state in _NEVER_RAN and report.state == gateway_pb2.STATE_ENDED:
                     return  # it answers the retraction of what it never ran; why it did not is what people have to read
+                known = status.end_reason
                 _tell(status, report)
+                if status.end_reason == CANARY and known != CANARY:
+                    where = f"on the host: {status.detail}"
+                    await self._alarm.sound(session, TenantId(row.tenant), row.id, AgentId(status.agent_id), where)
                 if report.event in _EVENTS:
                     await self._once(session, row, status, _EVENTS[report.event])
+                elif status.end_reason == HOST_OWNER:  # told again after the connection was away
+                    await self._once(session, row, status, AuditAction.AGENT_DETACH)
             case _:
                 pass
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.exc import IntegrityError
 from wire.identity import ENROLL_SERVER_NAME, GATEWAY_SERVER_NAME, JoinToken, agent_uri
 from wire.v1 import gateway_pb2, records_pb2
 from wire.v1.gateway_pb2_grpc import GatewayStub
@@ -35,7 +36,7 @@ from control_plane.delivery.session import Exchange
 from control_plane.delivery.switchboard import Switchboard
 from control_plane.foundation.clock import Clock, SystemClock
 from control_plane.foundation.database import Database
-from control_plane.foundation.errors import ProbegateError
+from control_plane.foundation.errors import AuditUnavailable, ProbegateError
 from control_plane.foundation.identifiers import AgentId, TenantId
 from control_plane.policy.model import Permission
 from control_plane.signing.model import SealedSpec
@@ -52,12 +53,20 @@ class KeptStatuses:
 
     def __init__(self) -> None:
         self.reports: list[tuple[TenantId, AgentId, AgentReport]] = []
+        self.groups: list[int] = []  # how many came together
         self.failure: ProbegateError | None = None
+        self.poison = ""  # a tracepoint whose reports cannot be taken
+        self.open = asyncio.Event()
+        self.open.set()
 
-    async def report(self, tenant: TenantId, agent: AgentId, report: AgentReport) -> None:
+    async def report_together(self, tenant: TenantId, agent: AgentId, reports: Sequence[AgentReport]) -> None:
+        await self.open.wait()
         if self.failure is not None:
             raise self.failure
-        self.reports.append((tenant, agent, report))
+        if self.poison in {report.tracepoint_id for report in reports}:
+            raise AuditUnavailable("the log cannot take this one")
+        self.groups.append(len(reports))
+        self.reports += [(tenant, agent, report) for report in reports]
 
 
 class KeptBatches:
@@ -65,15 +74,25 @@ class KeptBatches:
 
     def __init__(self) -> None:
         self.batches: list[tuple[TenantId, AgentId, records_pb2.Batch]] = []
+        self.groups: list[int] = []  # how many came together
         self.refusal = ""
         self.failure: ProbegateError | None = None
+        self.poison = ""  # a tracepoint whose batches the database does not take
+        self.open = asyncio.Event()
+        self.open.set()
 
-    async def store(self, tenant: TenantId, agent: AgentId, batch: records_pb2.Batch) -> str:
+    async def store_together(
+        self, tenant: TenantId, agent: AgentId, batches: Sequence[records_pb2.Batch]
+    ) -> tuple[str, ...]:
+        await self.open.wait()
         if self.failure is not None:
             raise self.failure
+        if self.poison in {batch.tracepoint_id for batch in batches}:
+            raise IntegrityError("INSERT", {}, ValueError("poison"))
+        self.groups.append(len(batches))
         if not self.refusal:
-            self.batches.append((tenant, agent, batch))
-        return self.refusal
+            self.batches += [(tenant, agent, batch) for batch in batches]
+        return (self.refusal,) * len(batches)
 
 
 @dataclass

@@ -526,3 +526,58 @@ async def test_a_message_over_the_bound_is_refused(gateway: RunningGateway) -> N
     with pytest.raises((grpc.aio.AioRpcError, asyncio.InvalidStateError)):
         await upload(agent, records_pb2.Batch(tracepoint_id="tp_1", sequence=1, arrow=bytes(5 << 20)))
     assert gateway.batches.batches == []
+
+
+async def test_batches_that_came_together_are_stored_together_and_each_is_acknowledged(gateway: RunningGateway) -> None:
+    agent = await gateway.agent()
+    gateway.batches.open.clear()
+    async with agent.channel() as channel:
+        call = GatewayStub(channel).Upload()
+        for number in range(10):
+            await call.write(records_pb2.Batch(tracepoint_id=f"tp_{number}", sequence=1, rows=1))
+        await asyncio.sleep(0.5)  # the gateway has read them all while the first is being stored
+        gateway.batches.open.set()
+        acks = [await call.read() for _ in range(10)]
+    assert [ack.tracepoint_id for ack in acks] == [f"tp_{number}" for number in range(10)]
+    assert len(gateway.batches.groups) < 10
+
+
+async def test_a_batch_that_the_database_does_not_take_holds_no_other_back(gateway: RunningGateway) -> None:
+    agent = await gateway.agent()
+    gateway.batches.poison = "tp_3"
+    gateway.batches.open.clear()
+    async with agent.channel() as channel:
+        call = GatewayStub(channel).Upload()
+        for number in range(10):
+            await call.write(records_pb2.Batch(tracepoint_id=f"tp_{number}", sequence=1, rows=1))
+        await asyncio.sleep(0.5)
+        gateway.batches.open.set()
+        with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
+            while await call.read() is not grpc.aio.EOF:
+                pass
+            await call
+    kept = {batch.tracepoint_id for _, _, batch in gateway.batches.batches}
+    assert "tp_3" not in kept
+    assert kept >= {"tp_0", "tp_1", "tp_2"}
+
+
+async def test_reports_that_came_together_are_taken_together_in_their_order(gateway: RunningGateway) -> None:
+    agent = await gateway.agent()
+    gateway.statuses.open.clear()
+    async with agent.sync() as stream:
+        for number in range(10):
+            await stream.send(status=gateway_pb2.Status(tracepoint_id=f"tp_{number}", state=gateway_pb2.STATE_ENDED))
+        await asyncio.sleep(0.5)  # the gateway has read them all while the first is being taken
+        gateway.statuses.open.set()
+        await until(lambda: len(gateway.statuses.reports) == 10)
+    assert [report.tracepoint_id for _, _, report in gateway.statuses.reports] == [f"tp_{n}" for n in range(10)]
+    assert len(gateway.statuses.groups) < 10
+
+
+async def test_what_was_said_before_a_senseless_report_counts(gateway: RunningGateway) -> None:
+    agent = await gateway.agent()
+    async with agent.sync() as stream:
+        await stream.send(status=gateway_pb2.Status(tracepoint_id="tp_1", state=gateway_pb2.STATE_ENDED))
+        await stream.send(status=gateway_pb2.Status(tracepoint_id="x" * 1000))
+        assert await stream.ended() is grpc.StatusCode.INVALID_ARGUMENT
+    assert [report.tracepoint_id for _, _, report in gateway.statuses.reports] == ["tp_1"]

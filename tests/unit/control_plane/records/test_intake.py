@@ -14,7 +14,10 @@ from control_plane.policy.quotas import Quota, Quotas
 from control_plane.records import intake as intake_module
 from control_plane.records.intake import RecordIntake
 from control_plane.records.model import TracepointFacts
+from control_plane.records.service import RecordService
 from control_plane.records.tables import RecordBatchRow
+from tests.builders.audit_trail import BreakableTrail
+from tests.builders.database import sqlite_database
 from tests.builders.principals import grant
 from tests.builders.record_batches import wire_batch
 
@@ -149,3 +152,52 @@ async def test_rows_beyond_the_quota_are_not_kept_and_stand_in_the_accounting(
     assert len(answer.rows) == 8
     assert (answer.accounting.delivered, dict(answer.accounting.lost)) == (8, {"over_quota": 8})
     assert answer.accounting.adds_up
+
+
+# --- together ------------------------------------------------------------------------------------------------------
+
+
+def sent() -> list[records_pb2.Batch]:
+    """Five good ones, the third twice, with a bad one and two of nobody's between them."""
+    receipt = records_pb2.Receipt(column="units", rule="platform:default.string", action="detect", values=2, hidden=1)
+    batches = [wire_batch(1 + n, [n, n], hits=2 + 3 * n, receipts=[receipt]) for n in range(5)]
+    bad, foreign, misplaced = wire_batch(10, [1]), wire_batch(1, [1], tracepoint="tp_9"), wire_batch(9, [1], version=7)
+    bad.arrow = b"junk"
+    return [*batches[:3], batches[2], bad, foreign, misplaced, *batches[3:]]
+
+
+async def left(records, database) -> tuple:
+    answer = await records.rows(READ, "money_sum", 100)
+    async with database.transaction(EveryTenant("a test looks")) as session:
+        wanted = select(RecordBatchRow.sequence, RecordBatchRow.position, RecordBatchRow.rows)
+        kept = [tuple(row) for row in await session.execute(wanted.order_by(RecordBatchRow.position))]
+    return [row["units"] for row in answer.rows], answer.accounting, answer.masking, kept, await records.tables(READ)
+
+
+async def test_batches_that_are_stored_together_leave_what_each_for_itself_leaves(
+    intake, records, database, directory, clock, arrivals, canaries, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(intake_module, "MAX_TABLE_ROWS", 5)  # they make room for each other, too
+    told = [await intake.store("acme", "ag_1", batch) for batch in sent()]
+    expected = await left(records, database)
+    (tmp_path / "other").mkdir()
+    async with sqlite_database(tmp_path / "other") as other:
+        trail = BreakableTrail(other, clock)
+        grouped = RecordIntake(other, clock, directory, arrivals, canaries)
+        assert list(await grouped.store_together("acme", "ag_1", sent())) == told
+        assert await left(RecordService(other, trail, directory, clock), other) == expected
+
+
+async def test_a_group_is_kept_whole_or_not_at_all(intake, database, directory):
+    async def broken(session, tenant, tracepoint_id):
+        if tracepoint_id == "tp_9":
+            raise RuntimeError("the server dies here")
+        return directory.known.get((tenant, tracepoint_id))
+
+    directory.facts = broken
+    with pytest.raises(RuntimeError):
+        await intake.store_together("acme", "ag_1", sent())
+    assert await stored(database) == 0
+    del directory.facts
+    await intake.store_together("acme", "ag_1", sent())
+    assert await stored(database) == 5

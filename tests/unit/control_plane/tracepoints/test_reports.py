@@ -185,3 +185,90 @@ async def test_why_an_agent_refused_stays_when_it_answers_the_retraction(world) 
     assert [(agent.state.value, agent.detail) for agent in shown.agents] == [
         ("refused", "denied_by_host: not here")
     ] * 2
+
+
+# --- together ------------------------------------------------------------------------------------------------------
+
+
+def life(tracepoint, agent_word: str = "deleted") -> list:
+    """Everything an agent says of one, from its ACK to its end."""
+    counted = records_pb2.Accounting(hits=5, delivered=4, filtered=1)
+    told = [
+        (ADMITTED, {"event": "agent.admit"}),
+        (ARMED, {"event": "agent.compile", "sites": 2, "processes": 1}),
+        (ARMED, {"event": "agent.attach", "sites": 2, "processes": 1, "build_ids": ["ab"]}),
+        (ARMED, {"event": "agent.attach", "sites": 2, "processes": 1, "accounting": counted}),
+        (ENDED, {"event": "agent.detach", "end_reason": agent_word, "accounting": counted}),
+    ]
+    ack = gateway_pb2.Ack(tracepoint_id=tracepoint.id, version=1)
+    return [ack] + [gateway_pb2.Status(tracepoint_id=tracepoint.id, version=1, state=s, **more) for s, more in told]
+
+
+async def story(world, tracepoint) -> tuple:
+    """What is known of it afterwards, and its lines of the log in their order, without what names it."""
+    found = await world.show(tracepoint.name)
+    logged = [
+        (entry["action"], entry["outcome"], entry["actor"], {k: v for k, v in entry["detail"].items() if k != "name"})
+        for entry in await entries(world.database)
+        if entry["resource"] == f"tracepoint/{tracepoint.id}" and entry["action"] != "tracepoint.seal"
+    ]
+    return found.state, found.end_reason, found.accounting, found.agents, logged[-6:]
+
+
+async def test_reports_that_are_taken_together_leave_what_each_for_itself_leaves(world) -> None:
+    await world.approved()
+    each, grouped = [await world.request(name=name) for name in ("each", "grouped")]
+    for report in life(each):
+        await world.reports.report(ACME, AgentId("ag_1"), report)
+    await world.reports.report_together(ACME, AgentId("ag_1"), life(grouped))
+    assert await story(world, each) == await story(world, grouped)
+    for tracepoint in (each, grouped):
+        await world.reports.report_together(ACME, AgentId("ag_2"), life(tracepoint))
+    assert (await world.show("each")).state is (await world.show("grouped")).state is State.ENDED
+    assert await story(world, each) == await story(world, grouped)
+
+
+async def test_the_ends_of_twenty_are_one_transaction_with_an_entry_each_in_order(world, monkeypatch) -> None:
+    await world.approved()
+    running = [await world.request(name=f"n{number}") for number in range(20)]
+    for tracepoint in running:
+        await world.says("ag_1", tracepoint, ARMED)
+    before = len(await entries(world.database))
+    opened = []
+    transaction = world.database.transaction
+    monkeypatch.setattr(world.database, "transaction", lambda tenant: opened.append(tenant) or transaction(tenant))
+    ends = [
+        gateway_pb2.Status(tracepoint_id=one.id, version=1, state=ENDED, end_reason="locked", event="agent.detach")
+        for one in running
+    ]
+    await world.reports.report_together(ACME, AgentId("ag_1"), ends)
+    assert opened == [ACME]
+    logged = (await entries(world.database))[before:]
+    assert [(entry["action"], entry["resource"]) for entry in logged] == [
+        ("agent.detach", f"tracepoint/{one.id}") for one in running
+    ]
+
+
+async def test_a_report_about_nothing_holds_none_of_the_others_back(world, running) -> None:
+    strange = gateway_pb2.Status(tracepoint_id="tp_unknown", version=1, state=ARMED, event="agent.attach")
+    await world.reports.report_together(ACME, AgentId("ag_1"), [strange, *life(running), strange])
+    assert (await world.show()).agents[0].state is AgentState.ENDED
+    assert "tp_unknown" not in str(await entries(world.database))
+
+
+async def test_a_group_that_cannot_be_logged_leaves_nothing_and_is_taken_when_it_is_said_again(world, running) -> None:
+    before = await entries(world.database)
+    world.trail.broken = {AuditAction.AGENT_DETACH}
+    with pytest.raises(AuditUnavailable):
+        await world.reports.report_together(ACME, AgentId("ag_1"), life(running))
+    assert await entries(world.database) == before
+    assert (await world.show()).agents[0].state is AgentState.PENDING
+    world.trail.broken = set()
+    await world.reports.report_together(ACME, AgentId("ag_1"), life(running))
+    assert (await world.show()).agents[0].state is AgentState.ENDED
+
+
+async def test_a_group_reaches_no_other_tenants_tracepoint(world, running) -> None:
+    await world.reports.report_together(TenantId("umbrella"), AgentId("ag_1"), life(running))
+    assert (await world.show()).agents[0].state is AgentState.PENDING
+    assert await entries(world.database, "umbrella") == []
