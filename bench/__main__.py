@@ -1,9 +1,13 @@
-"""Run every figure, print the table, write bench/out/results.json. `python -m bench [NAME...]` runs some of them."""
+"""Run every figure, print the table, write bench/out/results.json. `python -m bench [NAME...]` runs some of them.
+
+A script that fails loses its own figures and no others: it is named on stderr, and the exit status is 1.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -49,14 +53,21 @@ def main(wanted: Sequence[str]) -> int:
         talk.print(f"no figure is called {', '.join(unknown)}; there are {', '.join(SCRIPTS)}")
         return 2
     figures: list[Figure] = []
+    failed: list[str] = []
     for name in wanted or SCRIPTS:
         start = time.monotonic()
-        figures += SCRIPTS[name]()
+        try:
+            figures += SCRIPTS[name]()
+        except Exception as error:  # noqa: BLE001 -- whatever is wrong with one peer, the other figures are wanted
+            traceback.print_exception(error)
+            failed.append(f"{name} ({type(error).__name__}: {error})")
         talk.print(f"{name}: {time.monotonic() - start:.0f} s")
     show(figures, Console())
     if not wanted:
         keep(figures)
-    return 0
+    for one in failed:
+        talk.print(f"no figures of {one}", style="red", markup=False, soft_wrap=True)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

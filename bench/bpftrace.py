@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from bench.workload import CAPTURED, Workload
 
 NAME: Final = "bpftrace"
 STOP_SECONDS: Final = 30
+SIGNALS: Final = 2  # a SIGINT that comes before all its probes are attached is lost, with its handler in place
 WARM_ID: Final = 1 << 63  # the id -1 of the warm calls, as an unsigned number; "-1" or "Attaching" is no digit
 C_FIELDS: Final = "arg0, arg1, arg2, str(arg3)"
 GO_FIELDS: Final = (
@@ -63,9 +65,28 @@ class Bpftrace:
 
     def _end(self) -> None:
         self.cpu_seconds = workload.cpu_seconds(self._child.pid)
-        self._child.send_signal(signal.SIGINT)
+        stop(self._child)
+
+
+def attached(child: subprocess.Popen[bytes]) -> int:
+    """How many perf events it holds: one a site, and one a CPU to print from."""
+    found = 0
+    for each in Path(f"/proc/{child.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found += "perf_event" in str(each.readlink())
+    return found
+
+
+def stop(child: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> float | None:
+    """Seconds from the signal that it obeyed to its end. None: it obeyed none and was killed; its probes went with it."""
+    for _ in range(SIGNALS):
+        start = time.perf_counter()
+        child.send_signal(signal.SIGINT)
         try:
-            self._child.wait(STOP_SECONDS)
+            child.wait(seconds)
         except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
+            continue
+        return time.perf_counter() - start
+    child.kill()
+    child.wait()
+    return None
