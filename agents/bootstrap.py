@@ -129,4 +129,4 @@ async def build_agent(
 
 def _decode(layout: RecordLayout, records: npt.NDArray[np.uint8], file: BoundFile) -> RecordBatch:
     offset = time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    return decode(layout, records, offset, StackSymbols(file))
+    return decode(layout, records, offset, StackSymbols(file), beyond=True)

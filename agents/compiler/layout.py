@@ -80,7 +80,8 @@ class FixedBytes:
 class Counted:
     """A string or []byte: its length (8 bytes at `length_offset`) and the first `capacity` bytes of it at `offset`.
 
-    `window`: the expression asked for the first so many only, as in `s[:8]`.
+    `window`: the expression asked for the first so many only, as in `s[:8]`. `beyond`: the last so many bytes of the
+    capacity are for masking to look at; they are never shown.
     """
 
     offset: int
@@ -89,13 +90,14 @@ class Counted:
     text: bool
     window: int | None = None
     guards: Guards = ()
+    beyond: int = 0
 
 
 @dataclass(frozen=True)
 class Terminated:
     """A C string: `length_offset` holds 8 bytes, its length without the NUL; the first `capacity` bytes at `offset`.
 
-    `window` as in `Counted`.
+    `window` and `beyond` as in `Counted`.
     """
 
     offset: int
@@ -103,6 +105,7 @@ class Terminated:
     length_offset: int
     window: int | None = None
     guards: Guards = ()
+    beyond: int = 0
 
 
 @dataclass(frozen=True)

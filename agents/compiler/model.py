@@ -53,6 +53,11 @@ class CaptureRequest:
     dropped_types: tuple[str, ...] = ()
 
 
+# Bytes of a string that are captured beyond its limit, for masking to look at and never to be shown: with them most entities
+# that the limit cuts are seen whole. An e-mail address or an IBAN is shorter; a record has room for some hundreds of strings.
+BEYOND: Final = 64
+
+
 @dataclass(frozen=True)
 class CompileRequest:
     """What to capture. A column whose masking rule is `drop` is not here: it is never read."""
@@ -61,6 +66,7 @@ class CompileRequest:
     where: Expression | None
     captures: tuple[CaptureRequest, ...]
     limits: LimitSpec
+    beyond: int = BEYOND
 
 
 class MapName(StrEnum):

@@ -168,7 +168,7 @@ class _Planner:
         place = places.place(access)
         if isinstance(place, Absent):
             return layout.Missing(place.reason, place.detail)
-        planner = ValuePlanner(self._resolved, self._request.limits, drops, space)
+        planner = ValuePlanner(self._resolved, self._request.limits, drops, space, self._request.beyond)
         hops = place.guards if isinstance(place, InMemory) else ()
         where = Where((), self._request.limits.max_depth, frozenset(), places.steps, window=access.window)
         where = replace(where.holding(hops), window=access.window)

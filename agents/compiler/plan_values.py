@@ -70,6 +70,7 @@ class ValuePlanner:
     limits: LimitSpec
     drops: Drops
     space: Space
+    beyond: int = 0  # bytes of a text past its limit
     _arrays: dict[TypeId, binary.Array] = field(default_factory=dict)
 
     def type(self, type_id: TypeId) -> binary.Type:
@@ -220,10 +221,10 @@ class ValuePlanner:
 
     def _text(self, offset: int, where: Where, guards: Guards, *, text: bool) -> Node:
         """A string or []byte whose pointer stands at `offset` and its length after it."""
-        capacity = _least(self.limits.max_string, where.window)
+        capacity = _least(self.limits.max_string, where.window) + self.beyond
         data, status = self.space.take(capacity), self.space.status()
         where.steps.add(CopyCounted(AtLoaded(offset), offset + WORD, 1, capacity, data, status))
-        return layout.Counted(data, capacity, offset + WORD, text, where.window, (*guards, status))
+        return layout.Counted(data, capacity, offset + WORD, text, where.window, (*guards, status), self.beyond)
 
     def _slice(self, held: binary.Slice, offset: int, where: Where, guards: Guards) -> Node:
         element = self.type(held.element)
@@ -280,10 +281,10 @@ class ValuePlanner:
         return layout.Pointee(offset, self.memory(type_id, AtLoaded(offset), where.deeper()), guards)
 
     def _terminated(self, offset: int, where: Where) -> Node:
-        capacity = _least(self.limits.max_string, where.window)
+        capacity = _least(self.limits.max_string, where.window) + self.beyond
         data, length, status = self.space.take(capacity + 2), self.space.take(WORD), self.space.status()
         where.steps.add(CopyText(AtLoaded(offset), capacity, data, length, status))
-        return layout.Terminated(data, capacity, length, where.window, (status,))
+        return layout.Terminated(data, capacity, length, where.window, (status,), self.beyond)
 
     def _array_of(self, element: TypeId, count: int) -> TypeId:
         """The first `count` items behind a C pointer, as an array type of our own."""

@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 def compile_probe(resolved: ResolvedProbe, request: CompileRequest, *, sleepable: bool = True) -> BpfProgram:
     """Raises CannotCompile."""
-    return _as_much_as_fits(resolved, lambda probe: _compiled(probe, request, sleepable=sleepable))
+    return _as_much_as_fits(resolved, request, lambda probe, asked: _compiled(probe, asked, sleepable=sleepable))
 
 
 def _compiled(resolved: ResolvedProbe, request: CompileRequest, *, sleepable: bool) -> BpfProgram:
@@ -79,7 +79,7 @@ def explain_captures(resolved: ResolvedProbe, request: CompileRequest) -> tuple[
     """
     bound = explain.refusals(resolved, request)
     good = tuple(c for c, said in zip(request.captures, bound, strict=True) if said.refused is None)
-    _, planned = _as_much_as_fits(resolved, lambda probe: plan_probe(probe, replace(request, captures=good)))
+    _, planned = _as_much_as_fits(resolved, replace(request, captures=good), plan_probe)
     readable = {each.column: each for each in explain.explanations(planned)}
     return tuple(readable.get(each.column, each) for each in bound)
 
@@ -87,15 +87,28 @@ def explain_captures(resolved: ResolvedProbe, request: CompileRequest) -> tuple[
 def dump(resolved: ResolvedProbe, request: CompileRequest, *, sleepable: bool = True) -> Iterator[str]:
     """The plan after each pass as lines of text. Raises CannotCompile."""
 
-    def dumped(probe: ResolvedProbe) -> list[str]:
-        there, planned = plan_probe(probe, request)
-        return list(explain.dump(there, request, planned, sleepable=sleepable))
+    def dumped(probe: ResolvedProbe, asked: CompileRequest) -> list[str]:
+        there, planned = plan_probe(probe, asked)
+        return list(explain.dump(there, asked, planned, sleepable=sleepable))
 
-    yield from _as_much_as_fits(resolved, dumped)
+    yield from _as_much_as_fits(resolved, request, dumped)
 
 
-def _as_much_as_fits(resolved: ResolvedProbe, make: Callable[[ResolvedProbe], T]) -> T:
-    """With the entries of maps when record and program have room for them, else without: they are the first to go."""
+Make = Callable[[ResolvedProbe, CompileRequest], T]
+
+
+def _as_much_as_fits(resolved: ResolvedProbe, request: CompileRequest, make: Make[T]) -> T:
+    """With what masking sees beyond the limit of strings when record and program have room for it: it is the first to go."""
+    try:
+        return make(resolved, request)
+    except CannotCompile as refused:
+        if refused.reason is not Refusal.TOO_LARGE or not request.beyond:
+            raise
+    return _maps_if_they_fit(resolved, lambda probe: make(probe, replace(request, beyond=0)))
+
+
+def _maps_if_they_fit(resolved: ResolvedProbe, make: Callable[[ResolvedProbe], T]) -> T:
+    """With the entries of maps when there is room for them, else without: they are the next to go."""
     try:
         return make(resolved)
     except CannotCompile as refused:

@@ -6,6 +6,7 @@ An interface is a struct of `type` and `value`; null when it is nil. These are r
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +84,8 @@ def json_texts(decoder: Decoder, node: Node, frame: Frame, path: str) -> list[st
 
 def plain_values(decoder: Decoder, node: Node, frame: Frame, path: str) -> list[object]:
     alive = np.ones(frame.count, dtype=np.bool_)
-    column = decoder.column(node, frame, alive, path)
+    column = replace(decoder, beyond=False).column(
+        node, frame, alive, path
+    )  # in JSON no text could be told from another
     field = fields.field_of("value", node, column.type)
     return [rows.plain(value, field) for value in column.to_pylist()]

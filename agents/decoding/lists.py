@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +29,10 @@ def column(decoder: Decoder, node: layout.Items, frame: Frame, alive: Mask, path
     if not node.items:
         items, item = pa.nulls(0, pa.null()), pa.field("item", pa.null())
     else:
+        if len({fields.texts_beyond(each) for each in node.items}) > 1:
+            decoder = replace(decoder, beyond=False)
         items = _items(decoder, node, frame, lengths, path)
-        item = fields.field_of("item", node.items[0], items.type)
+        item = fields.field_of("item", node.items[0], items.type, beyond=decoder.beyond)
     buffers = [validity(alive), pa.py_buffer(offsets_of(lengths))]
     return pa.ListArray.from_buffers(pa.list_(item), frame.count, buffers, children=[items])
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from agents.compiler.layout import Column, RecordLayout, Status
-from agents.decoding.fields import encoding
+from agents.decoding.fields import marks
 from agents.decoding.model import RecordBatch
 from agents.decoding.records import Findings, Frame, Numbers, offsets_of
 from agents.decoding.values import Decoder, Symbolise
@@ -32,8 +32,13 @@ def decode(
     records: npt.NDArray[np.uint8],
     clock_offset_ns: int,
     symbolise: Symbolise | None = None,
+    *,
+    beyond: bool = False,
 ) -> RecordBatch:
-    """`records`: (n, layout.record_size). `clock_offset_ns`: CLOCK_REALTIME - CLOCK_BOOTTIME. Raises LayoutMismatch."""
+    """`records`: (n, layout.record_size). `clock_offset_ns`: CLOCK_REALTIME - CLOCK_BOOTTIME. Raises LayoutMismatch.
+
+    `beyond`: with the bytes of texts past their limit, marked: for `agents.masking`, which takes them away again.
+    """
     if records.ndim != 2 or records.shape[1] != layout.record_size:
         raise LayoutMismatch(f"records of shape {records.shape} came, (n, {layout.record_size}) was expected")
     findings = Findings()
@@ -41,10 +46,10 @@ def decode(
     frame = Frame(np.ascontiguousarray(records), np.arange(count, dtype=np.int64), layout.fault, findings)
     names, arrays = _header(layout, frame, clock_offset_ns)
     fields = [pa.field(name, array.type) for name, array in zip(names, arrays, strict=True)]
-    decoder = Decoder(symbolise)
+    decoder = Decoder(symbolise, beyond)
     for column in layout.columns:
         array = decoder.column(column.node, frame, np.ones(count, dtype=np.bool_), column.name)
-        fields.append(pa.field(column.name, array.type, metadata=_metadata(layout, column)))
+        fields.append(pa.field(column.name, array.type, metadata=_metadata(layout, column, beyond=beyond)))
         arrays.append(array)
     fields += [pa.field("_absent", ABSENT_TYPE), pa.field("_cut", CUT_TYPE)]
     absent = [(path, rows, np.full(len(rows), reason.value, dtype=object)) for path, rows, reason in findings.absent]
@@ -77,9 +82,9 @@ def _header(layout: RecordLayout, frame: Frame, clock_offset_ns: int) -> tuple[l
     return names, arrays
 
 
-def _metadata(layout: RecordLayout, column: Column) -> dict[bytes, bytes]:
+def _metadata(layout: RecordLayout, column: Column, *, beyond: bool) -> dict[bytes, bytes]:
     said = {b"type": column.type_name, b"expression": column.expression, b"function": layout.function}
-    return {key: value.encode() for key, value in said.items()} | (encoding(column.node) or {})
+    return {key: value.encode() for key, value in said.items()} | marks(column.node, beyond=beyond)
 
 
 def _by_row(count: int, found: Sequence[tuple[str, Numbers, npt.NDArray[Any]]], kind: pa.MapType) -> pa.Array:

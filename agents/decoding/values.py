@@ -29,7 +29,10 @@ _WALL_TO_INTERNAL: Final = (1884 * 365 + 1884 // 4 - 1884 // 100 + 1884 // 400) 
 
 @dataclass(frozen=True)
 class Decoder:
+    """`beyond`: texts come with what was captured past their limit, and their fields say so. Masking takes it away."""
+
     symbolise: Symbolise | None
+    beyond: bool = False
 
     def column(self, node: Node, frame: Frame, alive: Mask, path: str) -> pa.Array:
         """`alive` is left as it is."""
@@ -42,7 +45,7 @@ class Decoder:
             case layout.Enumerated():
                 return _enumerated(node, frame, alive)
             case layout.Counted() | layout.Terminated():
-                return _counted(node, frame, alive, path)
+                return _counted(node, frame, alive, path, beyond=self.beyond)
             case layout.FixedBytes():
                 return _fixed(node, frame, alive, path)
             case layout.Fields():
@@ -75,7 +78,10 @@ class Decoder:
         if not node.fields:
             return pa.array([{} if there else None for there in alive.tolist()], pa.struct([]))
         columns = [self.column(each, frame, alive, f"{path}.{name}" if name else path) for name, each in node.fields]
-        fields = [field_of(name, each, column.type) for (name, each), column in zip(node.fields, columns, strict=True)]
+        fields = [
+            field_of(name, each, column.type, beyond=self.beyond)
+            for (name, each), column in zip(node.fields, columns, strict=True)
+        ]
         return pa.StructArray.from_arrays(columns, fields=fields, mask=pa.array(~alive))
 
 
@@ -145,18 +151,21 @@ def _moment(node: layout.Moment, frame: Frame, alive: Mask) -> pa.Array:
 # --- text --------------------------------------------------------------------------------------------------------
 
 
-def _counted(node: layout.Counted | layout.Terminated, frame: Frame, alive: Mask, path: str) -> pa.Array:
-    true = frame.column(node.length_offset, "<u8").astype(np.uint64)
+def _counted(
+    node: layout.Counted | layout.Terminated, frame: Frame, alive: Mask, path: str, *, beyond: bool
+) -> pa.Array:
+    real = true = frame.column(node.length_offset, "<u8").astype(np.uint64)
     if node.window is not None:
         true = np.minimum(true, np.uint64(node.window))
-    shown = np.minimum(true, np.uint64(node.capacity))
+    shown = np.minimum(true, np.uint64(node.capacity - node.beyond))
     cut = alive & (true > shown)
     frame.note_cut(path, cut, true)
     data = frame.records[:, node.offset : node.offset + node.capacity]
     lengths = shown.astype(np.int64)
+    taken = np.minimum(real, np.uint64(node.capacity)).astype(np.int64) if beyond and node.beyond else lengths
     if isinstance(node, layout.Counted) and not node.text:
-        return hex_column(data, lengths, alive)
-    return text_column(data, lengths, alive, cut)
+        return hex_column(data, taken, alive)
+    return text_column(data, taken, alive, cut, lengths)
 
 
 def _fixed(node: layout.FixedBytes, frame: Frame, alive: Mask, path: str) -> pa.Array:
@@ -174,4 +183,4 @@ def _fixed(node: layout.FixedBytes, frame: Frame, alive: Mask, path: str) -> pa.
     if node.true_count > node.count:  # its end is in the part that was not copied
         frame.note_absent(path, alive & ~ended, Reason.LENGTH_UNKNOWN)
         alive = alive & ended
-    return text_column(data, lengths, alive, np.zeros(frame.count, dtype=np.bool_))
+    return text_column(data, lengths, alive, np.zeros(frame.count, dtype=np.bool_), lengths)

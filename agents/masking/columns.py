@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from agents.masking import actions, numbers, texts
 from agents.masking.applying import DYNAMIC, ColumnRules, Decision, stricter
+from agents.masking.beyond import Beyond, beyond_of
 from agents.masking.budget import Budget
 from agents.masking.cuts import Cut, cut_values
 from agents.masking.detectors import NONE
@@ -57,6 +58,7 @@ class Place:
     outer: Decision
     rows: npt.NDArray[np.int64]
     is_json: bool = False  # its texts are JSON values
+    beyond: Beyond | None = None  # how far its texts go past their limit
 
     def inside(self, part: pa.Field) -> Place:
         """A field of the struct that stands here."""
@@ -64,7 +66,13 @@ class Place:
 
     def of(self, part: pa.Field, rows: npt.NDArray[np.int64] | None = None) -> Place:
         """The same names, but the array of this field: a list's items, an interface's value."""
-        return replace(self, type_name=type_name(part), is_json=is_json(part), rows=self.rows if rows is None else rows)
+        return replace(
+            self,
+            type_name=type_name(part),
+            is_json=is_json(part),
+            rows=self.rows if rows is None else rows,
+            beyond=beyond_of(part),
+        )
 
 
 class ColumnMasker:
@@ -92,7 +100,9 @@ class ColumnMasker:
     def mask(self, array: pa.Array, part: pa.Field) -> pa.Array:
         """The column of this field, masked."""
         rows = np.arange(len(array), dtype=np.int64)
-        return self._mask(array, Place((), type_name(part), self._rules.outermost, rows, is_json(part)))
+        return self._mask(
+            array, Place((), type_name(part), self._rules.outermost, rows, is_json(part), beyond_of(part))
+        )
 
     def _mask(self, array: pa.Array, place: Place) -> pa.Array:
         if len(place.path) > MAX_DEPTH:
@@ -194,6 +204,8 @@ class ColumnMasker:
         if decision.action in WHOLE:
             return self._replaced(array, decision, place)
         cut = cut_values(self._cuts, place.path, place.rows)
+        if place.beyond is not None and kind == "string":
+            return self._past_limit(array, place, decision, cut, place.beyond)
         kind_word, vouched = BYTES if is_bytes else kind, self._vouched(place)
         treating = Treating(decision.treatment, kind_word, vouched, self._rules.tokens, self._own)
         masked = self._applied(array, treating, kind, cut)
@@ -201,6 +213,41 @@ class ColumnMasker:
         self.unscanned += masked.unscanned
         self._count_own(array, masked.array)
         return masked.array
+
+    def _past_limit(
+        self, array: pa.Array, place: Place, decision: Decision, cut: npt.NDArray[np.bool_], beyond: Beyond
+    ) -> pa.Array:
+        """Texts of which more was captured than may be shown. `cut`: those longer than their limit.
+
+        Detection sees all of them; any other treatment gets what it would have got without the rest.
+        """
+        longer = beyond.longer(array)
+        clipped = beyond.clip(array, longer)
+        vouched = self._vouched(place)
+        if decision.action is not Action.DETECT or not longer.any():
+            treating = Treating(decision.treatment, "string", vouched, self._rules.tokens, self._own)
+            masked = self._applied(clipped, treating, "string", cut)
+        else:
+            masked = self._detect_longer(array, longer, cut, beyond, vouched)
+        self.tally.add(decision, len(array) - array.null_count, masked.hidden)
+        self.unscanned += masked.unscanned
+        self._count_own(clipped, masked.array)
+        return masked.array
+
+    def _detect_longer(
+        self,
+        array: pa.Array,
+        longer: npt.NDArray[np.bool_],
+        cut: npt.NDArray[np.bool_],
+        beyond: Beyond,
+        vouched: frozenset[str],
+    ) -> texts.Masked:
+        mark = pa.array(longer)
+        long = texts.detect_past_limit(array.filter(mark), beyond, vouched, self._budget, self._own)
+        rest = pc.replace_with_mask(array, mark, pa.nulls(int(longer.sum()), array.type))
+        short = texts.detect(rest, cut & ~longer, vouched, self._budget, self._own)
+        together = pc.replace_with_mask(short.array, mark, long.array)
+        return texts.Masked(together, short.hidden + long.hidden, short.unscanned + long.unscanned)
 
     def _json(self, array: pa.Array, place: Place) -> pa.Array:
         cut = cut_values(self._cuts, place.path, place.rows, inside=True)

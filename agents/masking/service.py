@@ -21,6 +21,7 @@ from agents.absence import Reason
 from agents.decoding.model import RecordBatch
 from agents.masking.actions import DROPPED, HIDDEN, REDACTED, UNSCANNED, counted
 from agents.masking.applying import ColumnRules
+from agents.masking.beyond import unmarked
 from agents.masking.budget import Budget
 from agents.masking.columns import ColumnMasker
 from agents.masking.cuts import Cut, cuts_by_column, safe_path
@@ -64,7 +65,7 @@ def mask(batch: RecordBatch, rules: Sequence[FieldRule], budget: Budget | None =
             masked, receipt = _captured(part, array, rules, cuts, budget)
             receipts.extend(receipt)
         arrays.append(masked)
-        fields.append(pa.field(part.name, masked.type, nullable=True, metadata=part.metadata))
+        fields.append(pa.field(part.name, masked.type, nullable=True, metadata=unmarked(part.metadata) or None))
     present = set(columns.schema.names)
     receipts.extend(
         Receipt(rule.column, rule.rule, rule.action, 0, 0)  # never read: that is worth a line too

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agents.masking.actions import UNSCANNED
+from agents.masking.beyond import Beyond
 from agents.masking.budget import Budget
 from agents.masking.detectors import NONE, bits_of
-from agents.masking.entities import shown_of
+from agents.masking.entities import shown_of, spans_of
 from agents.masking.own_patterns import OwnPatterns
 from agents.masking.scanning import CHUNK, scanner
 
@@ -50,6 +51,25 @@ def detect(
         return UNSCANNED if budget.over() else shown_of(value, is_cut, None, vouched, own)
 
     return _spread(array, cut, lambda distinct: _detected(distinct, vouched, budget, own), look)
+
+
+def detect_past_limit(
+    array: pa.Array, beyond: Beyond, vouched: frozenset[str], budget: Budget, own: OwnPatterns | None
+) -> Masked:
+    """The same of texts that go beyond their limit: looked at as far as they were captured, shown up to the limit."""
+    hidden = unscanned = 0
+    known: dict[str, str] = {}
+    result: list[str] = []
+    for text in array.to_pylist():
+        if budget.over():
+            shown = UNSCANNED
+            unscanned += 1
+        elif (shown := known.get(text, UNSCANNED)) is UNSCANNED:
+            shown = beyond.shown(text, spans_of(text, beyond.goes_on(text), None, vouched, own))
+            known[text] = shown
+        hidden += shown != beyond.clipped(text)
+        result.append(shown)
+    return Masked(pa.array(result, array.type), hidden, unscanned)
 
 
 def by_distinct(

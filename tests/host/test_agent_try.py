@@ -186,6 +186,20 @@ def test_people_and_cards_are_masked_unless_the_host_lets_them_be_seen(tmp_path)
     assert all(1 <= len(row["items"]) <= 2 for row in rows(masked.stdout))
 
 
+def test_an_address_that_the_limit_cuts_is_seen_whole_and_nothing_past_the_limit_is_shown(tmp_path):
+    file = tmp_path / "charge.yaml"
+    short = CHARGE.replace("limits: {", "limits: {maxString: 14, ").replace("  masking: {email: hash}\n", "")
+    file.write_text(short)
+    with shop() as program:
+        done = run_agent("try", str(file), "--pid", str(program.pid), "--hits", "6")
+        bare = run_agent("try", str(file), "--pid", str(program.pid), "--hits", "6", "--unmasked")
+    assert done.returncode == bare.returncode == 0, done.stderr + bare.stderr
+    for row in rows(done.stdout):
+        assert (row["note"], row["email"], row["order"]["Email"]) == ("receipt to <EMAIL>", "<EMAIL>", "<EMAIL>")
+        assert row["_cut"]["note"] > 14
+    assert {len(row["note"]) for row in rows(bare.stdout)} == {14}
+
+
 def test_hashes_of_one_run_join(tmp_path):
     file = tmp_path / "charge.yaml"
     file.write_text(CHARGE)

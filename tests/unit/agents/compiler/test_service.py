@@ -4,7 +4,7 @@ import pytest
 
 from agents.absence import Absent, Reason
 from agents.binaries.model import Integer, Language, Member, Pointer, Register, Struct, TypeId, Variable
-from agents.compiler.model import CannotCompile, MapName, Refusal, Role
+from agents.compiler.model import BEYOND, CannotCompile, MapName, Refusal, Role
 from agents.compiler.service import MAX_COLUMNS, compile_probe, dump, explain_captures
 from agents.compiler.space import MAX_RECORD
 from language.model import At, LimitSpec
@@ -62,6 +62,17 @@ def test_a_value_too_large_for_a_record_is_refused_by_its_column():
     assert (refused.value.reason, refused.value.column) == (Refusal.TOO_LARGE, "all")
     assert str(MAX_RECORD) in refused.value.detail
     assert "x[:n]" in refused.value.detail
+
+
+def test_a_text_has_room_for_what_masking_sees_past_its_limit():
+    (column,) = compiled({"name": "name"}, limits=LimitSpec(max_string=100)).layout.columns
+    assert (column.node.capacity, column.node.beyond) == (100 + BEYOND, BEYOND)
+
+
+def test_where_there_is_no_room_past_the_limit_texts_end_at_it():
+    columns = {f"c{number}": "name" for number in range(31)}
+    layout = compiled(columns, limits=LimitSpec(max_string=1000)).layout
+    assert {(column.node.capacity, column.node.beyond) for column in layout.columns} == {(1000, 0)}
 
 
 def test_a_program_too_long_is_refused_by_its_largest_column():

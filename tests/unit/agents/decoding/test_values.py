@@ -17,13 +17,13 @@ from agents.decoding.service import LayoutMismatch, decode
 HEADER = struct.pack("<QIIQQ", 1_000, 7, 8, 99, Status.OK)
 
 
-def decoded(node: ly.Node, *bodies: bytes, fault=Reason.BAD_ADDRESS, symbolise=None):
+def decoded(node: ly.Node, *bodies: bytes, fault=Reason.BAD_ADDRESS, symbolise=None, beyond=False):
     """One column `x` whose bytes begin at offset 32 of each record."""
     size = 32 + max(map(len, bodies), default=8)
     size += -size % 8
     layout = RecordLayout(size, "f", (Column("x", "x", "T", node),), goid_offset=16, goid_status=24, fault=fault)
     raw = b"".join((HEADER + body).ljust(size, b"\xee") for body in bodies)
-    return decode(layout, np.frombuffer(raw, dtype=np.uint8).reshape(-1, size), 500, symbolise)
+    return decode(layout, np.frombuffer(raw, dtype=np.uint8).reshape(-1, size), 500, symbolise, beyond=beyond)
 
 
 def rows(node: ly.Node, *bodies: bytes, **options):
@@ -95,6 +95,39 @@ def test_text_is_its_bytes_and_an_empty_one_is_no_absence():
     found = rows(counted(), string(b"hello"), string(b""), string("né☃".encode()))
     assert [row["x"] for row in found] == ["hello", "", "né☃"]
     assert not any("_absent" in row or "_cut" in row for row in found)
+
+
+def further(text=True, window=None):
+    """Eight bytes are captured, five of them may be shown."""
+    return ly.Counted(48, 8, 40, text, window, (32,), beyond=3)
+
+
+def test_bytes_past_the_limit_are_decoded_only_for_masking():
+    long = string(b"abcdefgh", true=20)
+    assert rows(further(), long)[0] | {"_absent": 0} == rows(counted(capacity=5), long)[0] | {"_absent": 0}
+    assert rows(further(), long)[0]["x"] == "abcde"
+    assert rows(further(), long, beyond=True)[0]["_cut"] == {"x": 20}
+    assert values(further(), long, string(b"ab"), beyond=True) == ["abcdefgh", "ab"]
+    assert values(further(window=2), long, beyond=True) == ["abcdefgh"]
+    assert values(further(text=False), long, beyond=True) == ["6162636465666768"]
+
+
+def test_a_field_says_how_much_of_its_texts_may_be_shown():
+    field = decoded(further(), string(b"a"), beyond=True).columns.schema.field("x")
+    in_hex = decoded(further(text=False), string(b"a"), beyond=True).columns.schema.field("x")
+    assert (field.metadata[b"beyond"], in_hex.metadata[b"beyond"]) == (b"5 8", b"10 16")
+    assert b"beyond" not in decoded(further(), string(b"a")).columns.schema.field("x").metadata
+
+
+def test_a_text_that_is_no_utf8_has_nothing_past_its_limit():
+    found = values(further(), string(b"abc\xffdefg", true=20), string("ab\ufffdcde".encode()), beyond=True)
+    assert found == ["abc\ufffdd", "ab\ufffd"]
+
+
+def test_in_json_no_text_goes_past_its_limit():
+    case = ly.VariantCase("One", (), ly.Fields((("a", further()),)))
+    node = ly.Variants(0, 0, False, (case,))
+    assert rows(node, string(b"abcdefgh", true=20), beyond=True)[0]["x"] == {"variant": "One", "a": "abcde"}
 
 
 def test_bytes_that_are_no_text_become_replacement_characters():
