@@ -21,8 +21,8 @@ from control_plane.foundation.database import Base, Database
 
 _files: dict[frozenset[str], bytes] = {}  # by tables: an SQLite database with these, empty
 _made: dict[str, set[str]] = {}  # by URL: the tables that are there
-# No test pulls the plug of the machine, and none copies a server to another.
-_FAST = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0"
+# No test pulls the plug of the machine, and none copies a server to another. One kills it: commits stay synchronous.
+_FAST = "-c fsync=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0"
 _POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 
 
