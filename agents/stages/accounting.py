@@ -8,7 +8,7 @@ It stands in every batch, in `try`'s last line and in the status of a tracepoint
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agents.compiler.model import Counter
@@ -16,6 +16,7 @@ from agents.compiler.model import Counter
 RING_FULL: Final = "ring_full"  # the agent drained slower than the target hit
 STASH_FULL: Final = "stash_full"  # too many calls in flight at once
 NO_RETURN: Final = "no_return"  # entered, never seen to return: still running at the end, panic, longjmp, exception
+WITHHELD: Final = "withheld"  # masked by rules that had let a planted card out
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Accounting:
             self.expired + other.expired,
             merged(self.lost, other.lost),
         )
+
+    def withheld(self, rows: int) -> Accounting:
+        """These rows were counted as delivered, and then not sent."""
+        lost = merged(self.lost, {WITHHELD: rows} if rows else {})
+        return replace(self, delivered=self.delivered - rows, lost=lost)
 
     @property
     def outcomes(self) -> int:

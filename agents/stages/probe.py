@@ -36,6 +36,7 @@ from agents.stages.accounting import Accounting, account, account_so_far
 from agents.stages.binding import Binder, BoundFile
 from agents.stages.budget import CpuBudget, Spent
 from agents.stages.order import ProbeOrder
+from agents.stages.canary import plant
 
 DRAIN: Final = 8192  # records at once: some MiB, and a few ms of decoding before anybody else gets a turn
 GATHER_ROWS: Final = DRAIN // 2  # so many are worth a batch of their own, however soon they came
@@ -194,6 +195,14 @@ class RunningProbe:
         return sum(part.armed.waiting() for part in self._parts)
 
     def pressed(self) -> bool:
+    def planted(self, card: str, time_ns: int) -> MaskedBatch | None:
+        """A row with this card in place of a program's texts, masked by this probe's rules; None when none can hold it."""
+        for part in self._parts[:1]:
+            empty = self._stages.decode(part.file.program.layout, self._no_records(part), part.file)
+            row = plant(empty, part.file.rules, card, time_ns)
+            return self._stages.mask(row, part.file.rules) if row is not None else None
+        return None
+
         """Whether so much waits that a ring would soon be full."""
         return any(part.armed.waiting() >= min(GATHER_ROWS, part.armed.room // 4) for part in self._parts)
 

@@ -18,6 +18,7 @@ from concurrent.futures import Executor
 from typing import Final, TypeVar
 
 from wire.v1 import gateway_pb2
+from wire.canary import card, minute_of
 
 from agents.admission.model import AdmittedSpec, Refused
 from agents.binaries.model import Unresolved
@@ -28,6 +29,7 @@ from agents.runtime.model import ArmFailed, ArmReason
 from agents.stages.accounting import Accounting
 from agents.stages.binding import BoundFile
 from agents.stages.order import order_for
+from agents.stages.canary import escaped
 from agents.stages.probe import place_of
 from agents.supervisor.lifecycle import ALIVE, EndReason, Event, State, after
 from agents.supervisor.model import Ended, Shared
@@ -81,6 +83,7 @@ class Life:
         self._hits_told = 0
         self._rows_at = float("-inf")
 
+        self._planted = 0  # the minute of the last canary
     # --- asked from outside ----------------------------------------------------------------------------------
 
     @property
@@ -214,6 +217,8 @@ class Life:
             if processes:
                 self._seen_process = now
             if (reason := self._end_due()) is not None:
+            if minute_of() > self._planted and not await self._canary_hidden():
+                return self._asked
                 return reason
             if self._probe.full:
                 return EndReason.MAX_HITS
@@ -237,6 +242,27 @@ class Life:
     async def _extend_if_renewed(self) -> None:
         if self._extended:
             self._extended = False
+    async def _canary_hidden(self) -> bool:
+        """Send a planted card through; when it can be read afterwards, nothing else of this probe leaves the host."""
+        self._planted = minute_of()
+        planted = card(self.spec.tracepoint_id, self._planted)
+        masked = await self._rows(lambda: self._probe.planted(planted, time.time_ns()))
+        if masked is None:
+            return True
+        shown = escaped(masked, planted)
+        if shown:
+            self.end(EndReason.CANARY, f"a planted card came out in clear in {', '.join(shown)}")
+            return False
+        head = BatchHead(
+            tracepoint_id=self.spec.tracepoint_id,
+            table=self.spec.table,
+            table_version=self.spec.table_version,
+            accounting=accounting_message(self._told or self._before),
+            canary=self._planted,
+        )
+        self._shared.reports.send(masked, head)
+        return True
+
             await self._rows(lambda: self._probe.extend(self._deadline))
             _LOG.info("renewed %s", self._name)
             self.report()
@@ -296,7 +322,7 @@ class Life:
             return True
         if self.state is not State.ARMED:
             return False
-        if self._changed():
+        if self._changed() or minute_of() > self._planted:
             return True
         if self._probe.waiting():
             waited = asyncio.get_running_loop().time() - self._rows_at
@@ -344,6 +370,9 @@ class Life:
             return Ended(None, accounting)
         self.end_reason = reason
         self.state = after(self.state, Event.END)
+        if reason is EndReason.CANARY:  # what masking did not hide once, it may not have hidden here
+            accounting = accounting.withheld(sum(batch.columns.num_rows for batch in batches))
+            batches = ()
         if not batches and empty is not None:
             batches = (empty,)
         self._send(batches, accounting, reason)

@@ -45,6 +45,8 @@ class EndReason(StrEnum):
     TARGET_EXITED = "target_exited"
     ERROR = "error"
 
+    CANARY = "canary"  # a planted card came out of masking in clear
+    HOST_OWNER = STOPPED_HERE  # `probegate-agent stop`, or the host's rules were changed
 
 TABLE: Final[Mapping[tuple[State, Event], State]] = {
     (State.ADMITTED, Event.ARM): State.ARMED,

@@ -264,8 +264,10 @@ class Supervisor:
 
     async def _live(self, life: Life) -> Ended:
         ended = await life.run()
-        if ended.reason is not None and ended.reason in FOR_GOOD:
-            await self._retire(life.spec.tracepoint_id, life.spec.version, ended.reason)
+        if ended.reason is EndReason.CANARY:  # the tenant's rules are not to be trusted
+            for other in self._lives.values():
+                if other.alive and other.spec.tenant == life.spec.tenant:
+                    other.end(EndReason.CANARY, f"a planted card came out of {life.spec.tracepoint_id} in clear")
         return ended
 
     async def _retire(self, tracepoint_id: str, version: int, reason: EndReason) -> None:

@@ -17,13 +17,17 @@ MIN_LEASE: Final = timedelta(seconds=1)
 
 @dataclass(frozen=True)
 class BatchHead:
-    """What a batch is about. `accounting` is the tracepoint's up to now; with `end_reason` it is the last one."""
+    """What a batch is about. `accounting` is the tracepoint's up to now; with `end_reason` it is the last one.
+
+    `canary`: not 0 for the one row that was planted (`agents.stages.canary`), with its minute.
+    """
 
     tracepoint_id: str
     table: str
     table_version: int
     accounting: records_pb2.Accounting
     end_reason: str = ""
+    canary: int = 0
 
 
 class Handler(Protocol):

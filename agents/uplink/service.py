@@ -85,10 +85,11 @@ class Uplink:
                     table_version=head.table_version,
                     arrow=arrow,
                     rows=rows,
-                    receipts=_receipts(batch) if last else (),
+                    receipts=_receipts(batch) if last and not head.canary else (),
                     accounting=head.accounting,
                     final=last and bool(head.end_reason),
                     end_reason=head.end_reason if last else "",
+                    canary=head.canary,
                 )
             )
 

@@ -102,9 +102,11 @@ class AgentState(StrEnum):
     STOPPED = "stopped"  # taken back before anything was heard
 
 
+HOST_OWNER: Final = "host_owner"  # whoever runs the host ended it there; no renewal brings it back
+CANARY: Final = "canary"  # a planted card came out of masking in clear
 RESUMABLE: Final = frozenset({"lease", "error"})  # ends after which an agent starts the same version again
 END_REASONS: Final = frozenset(
-    {"ttl", "deleted", "revoked", "locked", "lease", "budget", "max_hits", "target_exited", "error"}
+    {"ttl", "deleted", "revoked", "locked", "lease", "budget", "max_hits", "target_exited", HOST_OWNER, CANARY, "error"}
 )
 
 

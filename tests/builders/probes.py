@@ -138,6 +138,8 @@ class FakeHost:
         self.arm_problem: ArmReason | None = None
         self.undecodable = False
         self.masks = Event()  # masking a batch waits for it
+        self.texts = False  # whether records have a text too, which masking hides
+        self.lets_texts_out = False
         self.masks.set()
         self.changed = 0
 
@@ -234,11 +236,18 @@ class FakeHost:
         if self.undecodable and len(records):
             raise ValueError("secret-value cannot be decoded")
         numbers = records.reshape(-1).view("<u8") if len(records) else np.zeros(0, dtype="<u8")
-        return RecordBatch(pa.record_batch({"n": pa.array(numbers, pa.uint64())}))
+        columns: dict[str, pa.Array] = {"n": pa.array(numbers, pa.uint64())}
+        if self.texts:
+            columns["text"] = pa.array(["anything"] * len(numbers), pa.string())
+        return RecordBatch(pa.record_batch(columns))
 
     def _mask(self, batch: RecordBatch, rules: Sequence[FieldRule]) -> MaskedBatch:
         assert self.masks.wait(MASKING_SECONDS)
-        return MaskedBatch(batch.columns, ())
+        columns = batch.columns
+        if self.texts and not self.lets_texts_out:
+            place = columns.schema.get_field_index("text")
+            columns = columns.set_column(place, "text", pa.array(["<HIDDEN>"] * columns.num_rows, pa.string()))
+        return MaskedBatch(columns, ())
 
 
 def numbers(batches: Iterable[MaskedBatch]) -> list[int]:
