@@ -15,6 +15,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from agents.admission.host_rules import HostRules
+from agents.admission.model import HostPolicy
 from agents.admission.seen_versions import SeenVersions
 from agents.admission.service import Admission, Identity
 from agents.binaries.model import BinaryIdentity, ResolvedProbe
@@ -32,7 +34,7 @@ from agents.runtime.calibration import TrapCosts, measure
 from agents.runtime.features import probe_kernel
 from agents.runtime.model import ArmedProbe, ArmRequest, KernelFeatures
 from agents.runtime.service import arm
-from agents.settings import Settings
+from agents.settings import BadSettings, Settings, read_settings
 from agents.stages.binding import BoundFile
 from agents.stages.probe import Stages
 from agents.stages.service import Prober
@@ -40,6 +42,7 @@ from agents.stages.symbols import StackSymbols
 from agents.supervisor.host_budget import HostBudget
 from agents.supervisor.ledger import FileLedger
 from agents.supervisor.loading import Loading
+from agents.supervisor.owner_socket import CannotDo, OwnerSocket
 from agents.supervisor.service import Supervisor
 from agents.uplink.channel import Server
 from agents.uplink.identity import AgentIdentity, IdentityStore
@@ -89,7 +92,7 @@ def build_prober(settings: Settings) -> tuple[Prober, KernelFeatures]:
         resolver=reading.binaries,
         compile_probe=compile_for_this_kernel,
         stages=Stages(arm=arm_on_this_kernel, decode=_decode, mask=mask),
-        host=settings.host,
+        host=HostRules(settings.host),
         traps=measure() if kernel.bpf else TrapCosts(),
     )
     return prober, kernel
@@ -102,6 +105,7 @@ class Agent:
     supervisor: Supervisor
     uplink: Uplink
     kernel: KernelFeatures
+    owner: OwnerSocket
 
 
 async def build_agent(
@@ -119,12 +123,21 @@ async def build_agent(
     finally:
         await scanning
     seen = SeenVersions(settings.state / SEEN_FILE)
-    admission = Admission(Identity(identity.tenant, identity.spiffe_id), identity.spec_keys, settings.host, seen)
+    admission = Admission(Identity(identity.tenant, identity.spiffe_id), identity.spec_keys, prober.host, seen)
     uplink = Uplink(server, identity, store, settings.state)
     loading = Loading(settings.state / LOADING_FILE)
     budget = HostBudget(settings.host.limits.host_cpu, FileLedger(settings.shared, prober.stages.boot_ns))
     supervisor = Supervisor(admission, prober, build_reading(settings).binaries, uplink, loading, budget)
-    return Agent(supervisor, uplink, kernel)
+    owner = OwnerSocket(supervisor, _policy_again, {"agent": identity.agent_id, "tenant": identity.tenant})
+    return Agent(supervisor, uplink, kernel, owner)
+
+
+def _policy_again() -> HostPolicy:
+    """Raises CannotDo: a file that cannot be read leaves what holds now."""
+    try:
+        return read_settings().host
+    except BadSettings as error:
+        raise CannotDo(f"the rules of before hold on: {error}") from error
 
 
 def _decode(layout: RecordLayout, records: npt.NDArray[np.uint8], file: BoundFile) -> RecordBatch:

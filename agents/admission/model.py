@@ -58,6 +58,9 @@ class Refused(Exception):
         self.version = 0
 
 
+HOST_OWNER: Final = "host_owner"  # an end that holds for every later version of a tracepoint too
+
+
 class AlreadyEnded(Refused):
     """This version ran here and has ended for good, for instance by max_hits; no reproach to who sent it."""
 

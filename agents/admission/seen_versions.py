@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from agents.admission.model import CLOCK_SKEW, MAX_SPEC_LIFETIME
+from agents.admission.model import CLOCK_SKEW, HOST_OWNER, MAX_SPEC_LIFETIME
 
 MAX_REMEMBERED: Final = 20_000  # tracepoints in MAX_SPEC_LIFETIME; 3 MB of file, far beyond what one host is asked
 FORGET_AFTER: Final = MAX_SPEC_LIFETIME + 2 * CLOCK_SKEW  # an older version was issued before, so it is over by then
@@ -37,6 +37,10 @@ class Ended(Exception):
         self.reason = reason
 
 
+class StoppedHere(Exception):
+    """The host's owner ended an earlier version: no later one of the same tracepoint runs here."""
+
+
 @dataclass(frozen=True)
 class Seen:
     version: int
@@ -56,7 +60,7 @@ class SeenVersions:
         self._lock = threading.Lock()  # admissions and ends are written from several threads
 
     def record(self, tracepoint_id: str, version: int, payload: str, issued_at: datetime) -> datetime:
-        """Note this version; returns when it was first seen. Raises Replay, Ended, StateUnusable."""
+        """Note this version; returns when it was first seen. Raises Replay, Ended, StoppedHere, StateUnusable."""
         with self._lock:
             return self._record(tracepoint_id, version, payload, issued_at)
 
@@ -80,9 +84,11 @@ class SeenVersions:
                 raise Ended(known.ended)
             return datetime.fromtimestamp(known.first_seen, UTC)
         now = self._now()
-        kept = self._kept(now) | {
-            tracepoint_id: Seen(version, payload, issued_at.timestamp(), now.timestamp()),
-        }
+        stopped = known is not None and known.ended == HOST_OWNER
+        seen = Seen(version, payload, issued_at.timestamp(), now.timestamp())
+        if known is not None and stopped:
+            seen = replace(known, issued_at=issued_at.timestamp())  # as long as somebody goes on asking
+        kept = self._kept(now) | {tracepoint_id: seen}
         if len(kept) > MAX_REMEMBERED:
             raise StateUnusable(f"{self._path} remembers {MAX_REMEMBERED} tracepoints already; no more are admitted")
         _write(self._path, kept)
@@ -95,6 +101,8 @@ class SeenVersions:
 
 
 def _read(path: Path) -> dict[str, Seen]:
+        if stopped:
+            raise StoppedHere("the host's owner stopped it on this host, and renewals do not bring it back")
     try:
         text = path.read_text()
     except FileNotFoundError:

@@ -30,6 +30,7 @@ from google.protobuf.message import DecodeError
 from wire.dsse import DRY_RUN_PAYLOAD_TYPE, MAX_ENVELOPE, SPEC_PAYLOAD_TYPE, BadEnvelope, open_envelope, unsafe_payload
 from wire.v1 import spec_pb2
 
+from agents.admission.host_rules import HostRules
 from agents.admission.limits import effective_limits, refuse_over_limits
 from agents.admission.model import (
     CLOCK_SKEW,
@@ -42,7 +43,7 @@ from agents.admission.model import (
     Refused,
 )
 from agents.admission.rules import admitted_rules
-from agents.admission.seen_versions import Ended, Replay, SeenVersions, StateUnusable
+from agents.admission.seen_versions import Ended, Replay, SeenVersions, StateUnusable, StoppedHere
 from language import canonical, narrowing, parameters
 from language.errors import TemplateError
 from language.model import ParameterScalar, TargetSpec, Template
@@ -69,15 +70,19 @@ class Admission:
         self,
         identity: Identity,
         keys: Mapping[str, Ed25519PublicKey],
-        host: HostPolicy,
+        host: HostPolicy | HostRules,
         seen: SeenVersions,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._identity = identity
         self._keys = keys
-        self._host = host
+        self._rules = host if isinstance(host, HostRules) else HostRules(host)
         self._seen = seen
         self._now = now
+
+    @property
+    def _host(self) -> HostPolicy:
+        return self._rules.now
 
     def admit(self, envelope: bytes) -> AdmittedSpec:
         """Raises Refused. It names the spec; before the signature is checked, by what the envelope claims."""
@@ -200,6 +205,8 @@ class Admission:
             raise Refused(RefusalReason.REPLAYED, str(error)) from error
         except StateUnusable as error:
             raise Refused(RefusalReason.NO_STATE, str(error)) from error
+        except StoppedHere as error:
+            raise Refused(RefusalReason.DENIED_BY_HOST, f"{error}: ask for another tracepoint") from error
 
     def _in_time(self, spec: spec_pb2.ProbeSpec) -> datetime:
         issued, not_after = _moment(spec, "issued_at"), _moment(spec, "not_after")

@@ -9,7 +9,17 @@ from typing import Final
 
 import click
 
-COMMANDS: Final = ("run", "functions", "explain", "try", "mask", "doctor")  # in the order of --help
+COMMANDS: Final = (
+    "run",
+    "functions",
+    "explain",
+    "try",
+    "mask",
+    "doctor",
+    "list",
+    "stop",
+    "reload",
+)  # in the order of --help
 
 
 class _Commands(click.Group):
@@ -28,4 +38,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="probegate", prog_name="probegate-agent")
 def cli() -> None:
-    """Trace native programs on this host: governed (run) or by hand (functions, explain, try, mask)."""
+    """Trace native programs on this host: governed (run) or by hand (functions, explain, try, mask).
+
+    The host's owner sees and ends what runs with list, stop and reload, without the control plane.
+    """

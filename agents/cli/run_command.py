@@ -1,7 +1,7 @@
 """`probegate-agent run`: enrol once, then stay connected and run what the control plane signs.
 
 Log lines go to stderr and never hold a captured value. SIGTERM and SIGINT detach everything, send what was captured and
-end with status 0; SIGKILL leaves nothing either, since nothing is pinned.
+end with status 0; SIGHUP reads the host's file again and ends what it does not allow any more; SIGKILL leaves nothing either, since nothing is pinned.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from agents.cli.problems import Exit, Stop, reported
 from agents.cli.try_command import refuse_without_bpf
 from agents.core_dumps import forbid_core_dumps
 from agents.settings import Settings, read_settings
+from agents.supervisor.owner_socket import CannotDo, OwnerSocket
 from agents.uplink.channel import NotTrusted, Server
 from agents.uplink.enrolment import EnrolmentFailed, enroll
 from agents.uplink.identity import AgentIdentity, BadIdentity, IdentityStore
@@ -67,9 +68,11 @@ async def _run(server: Server, token: JoinToken | None, ca: bytes | None, settin
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, agent.supervisor.stop)
-    async with asyncio.TaskGroup() as tasks:
+    async with agent.owner.opened(settings.shared), asyncio.TaskGroup() as tasks:
+        loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(_reload(agent.owner)))
         connection = tasks.create_task(agent.uplink.run(agent.supervisor))
         await agent.supervisor.run()
+        loop.remove_signal_handler(signal.SIGHUP)
         _LOG.info("everything is detached; sending what is left")
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
@@ -80,6 +83,13 @@ async def _run(server: Server, token: JoinToken | None, ca: bytes | None, settin
             )
         connection.cancel()
     agent.uplink.keep()
+
+
+async def _reload(owner: OwnerSocket) -> None:
+    try:
+        await owner.reload()
+    except CannotDo as error:
+        _LOG.error("%s", error)
 
 
 async def _identity(store: IdentityStore, server: Server, token: JoinToken | None, ca: bytes | None) -> AgentIdentity:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from agents.admission.host_rules import HostRules
 from agents.admission.model import HostPolicy, RefusalReason, Refused
 from agents.binaries.model import ResolvedProbe
 from agents.compiler.model import BpfProgram, CompileRequest
@@ -58,7 +59,7 @@ class Binder:
         source: ProcessSource,
         resolver: Resolver,
         compile_probe: Compile,
-        host: HostPolicy,
+        host: HostRules,
         locked: LockedBuilds | None = None,
     ) -> None:
         self._order = order
@@ -76,7 +77,7 @@ class Binder:
         """
         chosen = [process for process in choose(self._source, self._order.target) if process.pid not in running]
         for process in chosen:
-            refuse_denied(self._host, process)
+            refuse_denied(self._host.now, process)
         return tuple(self._bound(key, processes) for key, processes in _by_file(chosen).items())
 
     def _bound(self, key: FileKey, processes: Sequence[Process]) -> BoundFile:

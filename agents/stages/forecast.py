@@ -33,7 +33,7 @@ def forecast(
     target = narrow(template.target, TargetSpec(service=service, pids=tuple(sorted(set(pids)))))
     processes = choose(prober.source, target)
     for process in processes:
-        refuse_denied(prober.host, process)
+        refuse_denied(prober.host.now, process)
     rules = [
         BoundRule(capture.column, Action.DROP if capture.column in dropped else Action.ALLOW, "forecast")
         for capture in template.probe.captures

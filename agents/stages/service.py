@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agents.admission.model import HostPolicy
+from agents.admission.host_rules import HostRules
 from agents.processes.service import ProcessesWatched
 from agents.runtime.calibration import TrapCosts
 from agents.stages.binding import Binder, Compile, Resolver
@@ -22,7 +22,7 @@ class Prober:
     resolver: Resolver
     compile_probe: Compile
     stages: Stages
-    host: HostPolicy
+    host: HostRules
     traps: TrapCosts
     locked: LockedBuilds = field(default_factory=LockedBuilds)
 

@@ -58,6 +58,10 @@ class HostBudget:
         self._over = 0
         self._published = False
 
+    def allow(self, budget: float) -> None:
+        """From the next window on."""
+        self._budget = budget
+
     def judge(self, ours: Sequence[Share], now_ns: int) -> tuple[tuple[Share, str], ...]:
         """Which of ours have to go, each with the reason that its people read."""
         if now_ns - self._looked < WINDOW_NS:

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+from agents.admission.model import HOST_OWNER as STOPPED_HERE
+
 
 class State(StrEnum):
     ADMITTED = "admitted"
@@ -43,10 +45,10 @@ class EndReason(StrEnum):
     BUDGET = "budget"
     MAX_HITS = "max_hits"
     TARGET_EXITED = "target_exited"
-    ERROR = "error"
-
     CANARY = "canary"  # a planted card came out of masking in clear
     HOST_OWNER = STOPPED_HERE  # `probegate-agent stop`, or the host's rules were changed
+    ERROR = "error"
+
 
 TABLE: Final[Mapping[tuple[State, Event], State]] = {
     (State.ADMITTED, Event.ARM): State.ARMED,

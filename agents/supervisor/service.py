@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Collection, Mapping
-from typing import Final, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from wire.v1 import gateway_pb2
 
-from agents.admission.model import AdmittedSpec, AlreadyEnded, RefusalReason, Refused
+from agents.admission.model import AdmittedSpec, AlreadyEnded, HostPolicy, RefusalReason, Refused
 from agents.admission.service import Admission
 from agents.binaries.model import Unresolved
 from agents.compiler.model import CannotCompile
@@ -36,6 +36,8 @@ from agents.supervisor.life import Life
 from agents.supervisor.lifecycle import FOR_GOOD, EndReason, Event, after
 from agents.supervisor.loading import Loading
 from agents.supervisor.model import Ended, Reports, Shared
+from agents.supervisor.owner import STOP_SECONDS, chosen, shown, why_not
+from agents.supervisor.owner_socket import MAX_REASON, CannotDo
 from agents.supervisor.pulse import Pulse
 from agents.supervisor.sample_rows import sample_rows
 from agents.supervisor.workers import Workers
@@ -214,6 +216,38 @@ class Supervisor:
     async def _start_or_renew(self, spec: AdmittedSpec) -> None:
         deadline = self._prober.stages.boot_ns() + int(spec.remaining.total_seconds() * 1e9)
         life = self._lives.get(spec.tracepoint_id)
+    # --- the host's owner ------------------------------------------------------------------------------------
+
+    def listed(self) -> Sequence[dict[str, Any]]:
+        return [shown(life) for life in self._lives.values() if life.alive]
+
+    async def stop_here(self, which: Collection[str] | None, reason: str) -> tuple[list[str], list[str]]:
+        """End these (None: all) for good, later versions too; which are over, and which are still counted. Raises CannotDo."""
+        async with self._order:
+            found = chosen((life for life in self._lives.values() if life.alive), which)
+            if which is not None and not found:
+                raise CannotDo(f"nothing that is called {', '.join(sorted(which))} runs here: `probegate-agent list`")
+            words = "".join(letter for letter in reason[:MAX_REASON] if letter.isprintable()).strip()
+            said = f"the host's owner stopped it{f': {words}' if words else ''}"
+            return await self._ended_here(dict.fromkeys(found, said))
+
+    async def rules_changed(self, policy: HostPolicy) -> list[str]:
+        async with self._order:
+            self._prober.host.replace(policy)
+            self._budget.allow(policy.limits.host_cpu)
+            found = {key: why_not(life, policy) for key, life in self._lives.items() if life.alive}
+            stopped, _ = await self._ended_here({key: why for key, why in found.items() if why})
+            return stopped
+
+    async def _ended_here(self, why: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        for key, words in why.items():
+            await self._retire(key, self._lives[key].spec.version, EndReason.HOST_OWNER)
+            self._lives[key].end(EndReason.HOST_OWNER, words)
+        if why:
+            await asyncio.wait([self._tasks[key] for key in why], timeout=STOP_SECONDS)
+        over = {key for key in why if not self._lives[key].alive}
+        return sorted(over), sorted(set(why) - over)
+
         if life is not None and life.alive:
             if spec.version == life.spec.version:
                 return  # told twice
@@ -284,7 +318,7 @@ class Supervisor:
     def _list_functions(self, service: str, pattern: str | None, limit: int) -> str:
         try:
             process = choose(self._prober.source, TargetSpec(service=service or None))[0]
-            refuse_denied(self._prober.host, process)
+            refuse_denied(self._prober.host.now, process)
             return json.dumps(as_json(self._functions.functions(process.file, pattern, limit)))
         except (NoProcess, Unresolved, Refused) as error:
             raise QuestionRefused(f"{error.reason}: {error.detail}") from error

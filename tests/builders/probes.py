@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from agents.admission.host_rules import HostRules
 from agents.admission.model import HostPolicy
 from agents.binaries.model import (
     BinaryIdentity,
@@ -166,7 +167,7 @@ class FakeHost:
             resolver=self,
             compile_probe=self._compile,
             stages=Stages(arm=self._arm, decode=self._decode, mask=self._mask, boot_ns=lambda: self.boot),
-            host=policy or HostPolicy(),
+            host=HostRules(policy),
             traps=TrapCosts(),
         )
 

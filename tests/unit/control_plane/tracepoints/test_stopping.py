@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from wire.v1 import gateway_pb2
 
 from control_plane.foundation.errors import Denied
 from control_plane.foundation.identifiers import TenantId
@@ -118,3 +119,20 @@ async def test_the_platforms_roles_say_who_stops_what_others_asked_for(world, ro
             await stopping.refuse_others(session, asker, row)
     if "auditor" not in roles:  # a deny is not mended by another role
         assert {"responder", "tenant-admin"} <= set(refused.value.extra["roles_that_allow"])
+
+
+async def test_the_end_by_a_hosts_owner_is_kept_and_logged_once_even_when_it_is_only_told_again(world) -> None:
+    await world.approved()
+    found = await world.request()
+    await world.says("ag_1", found, gateway_pb2.STATE_ARMED, event="agent.attach")
+    told = {"end_reason": "host_owner", "detail": "the host's owner stopped it: maintenance"}
+    for _ in range(2):
+        await world.says("ag_1", found, gateway_pb2.STATE_ENDED, **told)  # its word with the event was lost on the way
+    status = next(each for each in (await world.show()).agents if each.agent == "ag_1")
+    assert (status.state, status.end_reason, status.detail) == ("ended", *told.values())
+    [logged] = [entry for entry in await entries(world.database) if entry["action"] == "agent.detach"]
+    assert (logged["actor"], logged["detail"]["end_reason"]) == ("agent:ag_1", "host_owner")
+    assert "maintenance" in logged["detail"]["detail"]
+    await world.says("ag_2", found, gateway_pb2.STATE_ENDED, **told)
+    ended = await world.show()
+    assert (ended.state, ended.end_reason) == (State.ENDED, "host_owner")
