@@ -64,7 +64,7 @@ def made_up(empty: RecordBatch, texts: Mapping[str, str], time_ns: int) -> Recor
     """
     schema = empty.columns.schema
     ours: dict[str, Any] = {"time_": time_ns, "pid": 0, "tid": 0, "goid": 0, "_absent": [], "_cut": []}
-    arrays = [pa.array([(ours | texts).get(part.name)], type=part.type) for part in schema]
+    arrays = [pa.array([{**ours, **texts}.get(part.name)], type=part.type) for part in schema]
     return RecordBatch(pa.RecordBatch.from_arrays(arrays, schema=schema))
 
 

@@ -29,6 +29,7 @@ from agents.masking.entities import shown_with, spans_of
 from agents.masking.model import FieldRule, MaskedBatch, Receipt
 from agents.masking.naming import is_computed, vouched_by_names
 from agents.masking.numbers import number_shown
+from agents.masking.outdated import OUTDATED, type_and_length
 from agents.masking.own_patterns import own_patterns
 from agents.masking.scanning import scanner
 from agents.masking.shapes import constant, map_entries
@@ -72,6 +73,28 @@ def mask(batch: RecordBatch, rules: Sequence[FieldRule], budget: Budget | None =
         for rule in rules
         if rule.action is Action.DROP and rule.column not in present
     )
+    return MaskedBatch(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)), tuple(receipts))
+
+
+def types_and_lengths(batch: RecordBatch, rules: Sequence[FieldRule]) -> MaskedBatch:
+    """What may be shown of rows when their policy is over: no value of any column, and the receipts say so."""
+    columns = batch.columns
+    by_column = {rule.column: rule for rule in rules}
+    arrays: list[pa.Array] = []
+    receipts: list[Receipt] = []
+    for part, array in zip(columns.schema, columns.columns, strict=True):
+        if part.name in CONTROL_COLUMNS and pa.types.is_integer(part.type):
+            arrays.append(array)
+        elif part.name in PATH_COLUMNS:
+            arrays.append(_path_column(array, part.name))
+        else:
+            rule, values = by_column.get(part.name), len(array) - array.null_count
+            arrays.append(type_and_length(array, part, rule))
+            receipts.append(Receipt(part.name, OUTDATED, rule.action if rule else Action.REDACT, values, values))
+    fields = [
+        pa.field(part.name, array.type, metadata=unmarked(part.metadata) or None)
+        for part, array in zip(columns.schema, arrays, strict=True)
+    ]
     return MaskedBatch(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)), tuple(receipts))
 
 

@@ -29,6 +29,7 @@ from agents.compiler.layout import RecordLayout
 from agents.compiler.model import BpfProgram, Counter
 from agents.decoding.model import RecordBatch
 from agents.masking.model import FieldRule, MaskedBatch
+from agents.masking.service import types_and_lengths
 from agents.processes.model import NoProcess, Process
 from agents.runtime.calibration import TrapCosts
 from agents.runtime.model import ArmedProbe, ArmRequest
@@ -42,6 +43,8 @@ DRAIN: Final = 8192  # records at once: some MiB, and a few ms of decoding befor
 GATHER_ROWS: Final = DRAIN // 2  # so many are worth a batch of their own, however soon they came
 UNDECODED: Final = "undecoded"  # lost: records that decoding or masking failed on
 SURPLUS: Final = "surplus"  # lost: more than max_hits, when several executables counted each for itself
+
+_FOREVER: Final = 1 << 63  # `probegate-agent try` has no lease: its rules are the platform's own
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class Stages:
     arm: Arm
     decode: Decode
     mask: Mask
+    types_and_lengths: Mask = types_and_lengths  # in place of `mask`, once the policy is over
     boot_ns: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
@@ -108,6 +112,7 @@ class RunningProbe:
         self._empty: MaskedBatch | None = None
         self._counting = threading.Lock()  # held while counters are read, and while a part comes or goes: no masking
         self._detached = False
+        self.policy_until: Callable[[], int] = lambda: _FOREVER  # boot ns; the supervisor's lease
 
     # --- life ------------------------------------------------------------------------------------------------
 
@@ -300,7 +305,8 @@ class RunningProbe:
     def _masked(self, part: _Part, records: npt.NDArray[np.uint8]) -> MaskedBatch | None:
         try:
             decoded = self._stages.decode(part.file.program.layout, records, part.file)
-            return self._stages.mask(decoded, part.file.rules)
+            over = len(records) > 0 and self._stages.boot_ns() >= self.policy_until()
+            return (self._stages.types_and_lengths if over else self._stages.mask)(decoded, part.file.rules)
         except Exception as error:  # noqa: BLE001 -- whatever a hostile target wrote: its rows are lost and counted, the probe goes on
             # The error's text may quote a captured value; its type and place do not.
             _LOG.error("%d records of %s dropped: %s", len(records), self._order.function, place_of(error))

@@ -24,7 +24,7 @@ from agents.admission.model import AdmittedSpec, Refused
 from agents.binaries.model import Unresolved
 from agents.compiler.model import CannotCompile
 from agents.masking.model import MaskedBatch
-from agents.processes.model import NoProcess, NoProcessReason, Process
+from agents.processes.model import NoProcess, NoProcessReason
 from agents.runtime.model import ArmFailed, ArmReason
 from agents.stages.accounting import Accounting
 from agents.stages.binding import BoundFile
@@ -63,6 +63,7 @@ class Life:
         self._boot_ns = shared.prober.stages.boot_ns
         self._before = before or Accounting()  # of earlier versions of this tracepoint
         self._probe = shared.prober.prepare(order_for(spec), deadline_boot_ns)
+        self._probe.policy_until = shared.leased_until
         self._one_call = threading.Lock()
         self._asked: EndReason | None = None
         self._detaching: asyncio.Future[None] | None = None
@@ -106,11 +107,6 @@ class Life:
 
     def end(self, reason: EndReason, detail: str = "") -> None:
         """Out of the target now, and over soon, with a last accounting. The first reason stays."""
-    @property
-    def probed(self) -> tuple[Process, ...]:
-        """What it was attached to; some may have ended."""
-        return tuple(process for file in self._probe.files for process, _ in file.processes)
-
         if self._asked is None:
             self._asked = reason
             self._detail = detail or self._detail

@@ -81,13 +81,12 @@ class Agent:
         self.gateway = Gateway()
         keys = {key_id(KEY.public_key()): KEY.public_key()}
         seen = SeenVersions(host.folder / "seen.json")
-        prober = host.prober(policy)
-        admission = Admission(Identity("acme", ME), keys, prober.host, seen)
+        admission = Admission(Identity("acme", ME), keys, policy or HostPolicy(), seen)
         loading = Loading(host.folder / "loading.json")
         budget = HostBudget(
             (policy or HostPolicy()).limits.host_cpu, FileLedger(host.folder / "run", lambda: host.boot)
         )
-        self.supervisor = Supervisor(admission, prober, self, self.gateway, loading, budget)
+        self.supervisor = Supervisor(admission, host.prober(policy), self, self.gateway, loading, budget)
         self.supervisor.leased(host.boot + int(LEASE.total_seconds() * 1e9))
 
     def functions(self, file: str, pattern: str | None, limit: int) -> tuple[FunctionSummary, ...]:
@@ -245,6 +244,18 @@ async def test_a_lost_lease_ends_everything(agent, host):
     host.pass_time(LEASE)
     await agent.gone()
     assert {s.end_reason for s in agent.gateway.statuses if s.state == gateway_pb2.STATE_ENDED} == {"lease"}
+
+
+async def test_rows_that_are_masked_after_the_lease_carry_types_and_lengths_only(agent, host):
+    await agent.want(spec(template()))
+    await agent.armed()
+    host.armed[0].fire(3)
+    host.pass_time(LEASE)
+    await agent.gone()
+    late = [batch for batch, _ in agent.gateway.batches if batch.columns.num_rows]
+    assert [batch.columns.num_rows for batch in late] == [1]
+    assert all(receipt.rule == "outdated-policy" for receipt in late[0].receipts)
+    assert set(map(type, numbers(late))) == {str}
 
 
 async def test_after_a_lost_lease_the_same_spec_runs_again_and_counts_on(agent, host):
