@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, BigInteger, ColumnElement, Select, case, cast, func, or_, select, tuple_, type_coerce
+from sqlalchemy import JSON, ColumnElement, Float, Select, case, cast, func, or_, select, tuple_, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.foundation.identifiers import TenantId
@@ -116,7 +116,8 @@ async def rows_of(
     document: Any = counted.accounting
     if session.get_bind().dialect.name == "postgresql":
         document = cast(document, JSON)
-    delivered = cast(type_coerce(document, JSON)["delivered"].as_string(), BigInteger)
+    # As a float: an agent may say any uint64, which no integer of the database holds; below 2**53 it is exact.
+    delivered = cast(type_coerce(document, JSON)["delivered"].as_string(), Float)
     place = (TracepointRow.template_name, counted.table_name)
     found = await session.execute(
         select(*place, func.sum(delivered))

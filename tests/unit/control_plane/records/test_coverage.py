@@ -25,6 +25,7 @@ from control_plane.policy.model import Permission
 from control_plane.records.coverage import Firing, MaskingCoverage, Shown
 from control_plane.records.coverage_reading import MAX_LINES
 from control_plane.records.coverage_routes import router
+from control_plane.records.intake import MAX_COUNT
 from control_plane.records.model import TracepointFacts
 from control_plane.tracepoints.tables import TracepointRow
 from language.masking_rules import load_rules
@@ -234,6 +235,15 @@ async def test_an_agent_that_invents_rules_does_not_make_an_answer_long(written,
     (found,) = await pages(coverage)
     assert (len(found.lines), found.more_lines) == (MAX_LINES, 200 - MAX_LINES)
     assert found.lines[0].hidden == 199
+
+
+async def test_an_agent_that_counts_beyond_all_numbers_hinders_nobody(written, coverage):
+    await written.tracepoint("tp_1", "sums")
+    for agent in ("ag_1", "ag_2"):
+        written.delivered["acme", "tp_1", agent] = 2**64 - 4
+        await written.batch("tp_1", ("units", DETECT, "detect", MAX_COUNT >> 20, 0), agent=agent)
+    (found,) = await pages(coverage)
+    assert (found.in_clear, found.rows > 2**63) == (2 * (MAX_COUNT >> 20), True)
 
 
 async def test_another_tenant_sees_nothing_of_it(written, coverage):
