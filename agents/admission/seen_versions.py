@@ -93,6 +93,8 @@ class SeenVersions:
             raise StateUnusable(f"{self._path} remembers {MAX_REMEMBERED} tracepoints already; no more are admitted")
         _write(self._path, kept)
         self._seen = kept
+        if stopped:
+            raise StoppedHere("the host's owner stopped it on this host, and renewals do not bring it back")
         return now
 
     def _kept(self, now: datetime) -> dict[str, Seen]:
@@ -101,8 +103,6 @@ class SeenVersions:
 
 
 def _read(path: Path) -> dict[str, Seen]:
-        if stopped:
-            raise StoppedHere("the host's owner stopped it on this host, and renewals do not bring it back")
     try:
         text = path.read_text()
     except FileNotFoundError:

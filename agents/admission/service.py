@@ -201,12 +201,12 @@ class Admission:
             return self._seen.record(spec.tracepoint_id, spec.version, digest, issued)
         except Ended as error:
             raise AlreadyEnded(error.reason) from error
+        except StoppedHere as error:
+            raise Refused(RefusalReason.DENIED_BY_HOST, f"{error}: ask for another tracepoint") from error
         except Replay as error:
             raise Refused(RefusalReason.REPLAYED, str(error)) from error
         except StateUnusable as error:
             raise Refused(RefusalReason.NO_STATE, str(error)) from error
-        except StoppedHere as error:
-            raise Refused(RefusalReason.DENIED_BY_HOST, f"{error}: ask for another tracepoint") from error
 
     def _in_time(self, spec: spec_pb2.ProbeSpec) -> datetime:
         issued, not_after = _moment(spec, "issued_at"), _moment(spec, "not_after")

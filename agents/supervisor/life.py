@@ -13,23 +13,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Final, TypeVar
 
-from wire.v1 import gateway_pb2
 from wire.canary import card, minute_of
+from wire.v1 import gateway_pb2
 
 from agents.admission.model import AdmittedSpec, Refused
 from agents.binaries.model import Unresolved
 from agents.compiler.model import CannotCompile
 from agents.masking.model import MaskedBatch
-from agents.processes.model import NoProcess, NoProcessReason
+from agents.processes.model import NoProcess, NoProcessReason, Process
 from agents.runtime.model import ArmFailed, ArmReason
 from agents.stages.accounting import Accounting
 from agents.stages.binding import BoundFile
-from agents.stages.order import order_for
 from agents.stages.canary import escaped
+from agents.stages.order import order_for
 from agents.stages.probe import place_of
 from agents.supervisor.lifecycle import ALIVE, EndReason, Event, State, after
 from agents.supervisor.model import Ended, Shared
@@ -82,9 +83,9 @@ class Life:
         # When what was last done: on the boot clock, but for rows.
         self._looked_at = self._told_at = self._seen_process = self._boot_ns()
         self._hits_told = 0
+        self._planted = 0  # the minute of the last canary
         self._rows_at = float("-inf")
 
-        self._planted = 0  # the minute of the last canary
     # --- asked from outside ----------------------------------------------------------------------------------
 
     @property
@@ -104,6 +105,11 @@ class Life:
     def build_ids(self) -> tuple[str, ...]:
         """Of the executables that it probes."""
         return self._build_ids
+
+    @property
+    def probed(self) -> tuple[Process, ...]:
+        """What it was attached to; some may have ended."""
+        return tuple(process for file in self._probe.files for process, _ in file.processes)
 
     def end(self, reason: EndReason, detail: str = "") -> None:
         """Out of the target now, and over soon, with a last accounting. The first reason stays."""
@@ -211,6 +217,8 @@ class Life:
         """Hand on rows until something ends it; None when it is paused."""
         while not self._paused:
             await self._extend_if_renewed()
+            if minute_of() > self._planted and not await self._canary_hidden():
+                return self._asked
             batches, accounting, processes = await self._rows(self._look)
             now = self._boot_ns()
             self._send(batches, accounting)
@@ -218,8 +226,6 @@ class Life:
             if processes:
                 self._seen_process = now
             if (reason := self._end_due()) is not None:
-            if minute_of() > self._planted and not await self._canary_hidden():
-                return self._asked
                 return reason
             if self._probe.full:
                 return EndReason.MAX_HITS
@@ -236,13 +242,6 @@ class Life:
                 await self._rest()
         return None
 
-    def _look(self) -> tuple[tuple[MaskedBatch, ...], Accounting, tuple[int, ...]]:
-        batches = self._probe.take()
-        return batches, self._before + self._probe.accounting(), self._probe.processes
-
-    async def _extend_if_renewed(self) -> None:
-        if self._extended:
-            self._extended = False
     async def _canary_hidden(self) -> bool:
         """Send a planted card through; when it can be read afterwards, nothing else of this probe leaves the host."""
         self._planted = minute_of()
@@ -264,6 +263,13 @@ class Life:
         self._shared.reports.send(masked, head)
         return True
 
+    def _look(self) -> tuple[tuple[MaskedBatch, ...], Accounting, tuple[int, ...]]:
+        batches = self._probe.take()
+        return batches, self._before + self._probe.accounting(), self._probe.processes
+
+    async def _extend_if_renewed(self) -> None:
+        if self._extended:
+            self._extended = False
             await self._rows(lambda: self._probe.extend(self._deadline))
             _LOG.info("renewed %s", self._name)
             self.report()
@@ -347,7 +353,7 @@ class Life:
     def _keep_budget(self) -> None:
         """By the kernel's counters alone, whatever runs on the threads. Ends it when it costs too much."""
         if self.state is State.ARMED and not self.ending and self._probe.over_budget():
-            used = f"used {self._probe.cpu_share:.1%} of a core, allowed {self.spec.limits.cpu:.1%}"
+            used = f"used {self._probe.cpu_share:.2%} of a core, allowed {self.spec.limits.cpu:.2%}"
             self.end(EndReason.BUDGET, used)
 
     def _said_detached(self, detaching: asyncio.Future[None]) -> None:
@@ -364,6 +370,9 @@ class Life:
         empty = await self._rows(self._probe.no_rows)
         batches, counted = await self._rows(self._probe.end)
         accounting = self._before + counted
+        if reason is EndReason.CANARY:  # what masking did not hide once, it may not have hidden here
+            accounting = accounting.withheld(sum(batch.columns.num_rows for batch in batches))
+            batches = ()
         self._told = accounting
         self._sites = self._processes = 0
         if reason is None:
@@ -371,9 +380,6 @@ class Life:
             return Ended(None, accounting)
         self.end_reason = reason
         self.state = after(self.state, Event.END)
-        if reason is EndReason.CANARY:  # what masking did not hide once, it may not have hidden here
-            accounting = accounting.withheld(sum(batch.columns.num_rows for batch in batches))
-            batches = ()
         if not batches and empty is not None:
             batches = (empty,)
         self._send(batches, accounting, reason)

@@ -211,11 +211,6 @@ class Supervisor:
             if life.alive and any(self._prober.locked.holds(build_id) for build_id in life.build_ids):
                 life.end(EndReason.LOCKED, "its executable was locked")
 
-    # --- inside ----------------------------------------------------------------------------------------------
-
-    async def _start_or_renew(self, spec: AdmittedSpec) -> None:
-        deadline = self._prober.stages.boot_ns() + int(spec.remaining.total_seconds() * 1e9)
-        life = self._lives.get(spec.tracepoint_id)
     # --- the host's owner ------------------------------------------------------------------------------------
 
     def listed(self) -> Sequence[dict[str, Any]]:
@@ -248,6 +243,11 @@ class Supervisor:
         over = {key for key in why if not self._lives[key].alive}
         return sorted(over), sorted(set(why) - over)
 
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    async def _start_or_renew(self, spec: AdmittedSpec) -> None:
+        deadline = self._prober.stages.boot_ns() + int(spec.remaining.total_seconds() * 1e9)
+        life = self._lives.get(spec.tracepoint_id)
         if life is not None and life.alive:
             if spec.version == life.spec.version:
                 return  # told twice

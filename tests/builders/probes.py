@@ -138,9 +138,9 @@ class FakeHost:
         self.resolve_problem: Exception | None = None
         self.arm_problem: ArmReason | None = None
         self.undecodable = False
-        self.masks = Event()  # masking a batch waits for it
         self.texts = False  # whether records have a text too, which masking hides
         self.lets_texts_out = False
+        self.masks = Event()  # masking a batch waits for it
         self.masks.set()
         self.changed = 0
 

@@ -81,12 +81,13 @@ class Agent:
         self.gateway = Gateway()
         keys = {key_id(KEY.public_key()): KEY.public_key()}
         seen = SeenVersions(host.folder / "seen.json")
-        admission = Admission(Identity("acme", ME), keys, policy or HostPolicy(), seen)
+        prober = host.prober(policy)
+        admission = Admission(Identity("acme", ME), keys, prober.host, seen)
         loading = Loading(host.folder / "loading.json")
         budget = HostBudget(
             (policy or HostPolicy()).limits.host_cpu, FileLedger(host.folder / "run", lambda: host.boot)
         )
-        self.supervisor = Supervisor(admission, host.prober(policy), self, self.gateway, loading, budget)
+        self.supervisor = Supervisor(admission, prober, self, self.gateway, loading, budget)
         self.supervisor.leased(host.boot + int(LEASE.total_seconds() * 1e9))
 
     def functions(self, file: str, pattern: str | None, limit: int) -> tuple[FunctionSummary, ...]:
