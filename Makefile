@@ -3,7 +3,8 @@
 SHELL := bash
 PYTHON := .venv/bin/python
 ARGS ?=
-# One worker a core; tests that share a kernel resource are grouped (xdist_group).
+# One worker a core; tests that share a kernel resource are grouped (xdist_group), and the groups start in the order of
+# tests/conftest.py: the longest first, or one worker would be left with it.
 WORKERS ?= $(shell nproc)
 
 .PHONY: help setup demo test check bench wire format
@@ -19,7 +20,7 @@ demo:                      ## the main job from sign-in to masked rows; ARGS=--o
 	@$(PYTHON) deploy/demo.py $(ARGS)
 
 test: setup                ## every test, real BPF included
-	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: setup               ## format, lint, imports, types, unit and architecture tests that need no other server
 	@.venv/bin/ruff format --check .

@@ -6,6 +6,7 @@ a user would start it, on ports that the system chose; ending the stack ends jus
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import IO, Final, Self
 
 import httpx
+
+from client.sdk import Api, Credentials, login
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 BIN: Final = Path(sys.executable).parent
@@ -78,12 +81,12 @@ class LocalStack:
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self.http_port:
             self.http_port, self.grpc_port = free_port(), free_port()
-        for person in people:
-            self.server_command("user", "add", person.name, "--password-stdin", text=person.password)
-        self.server_command("tenant", "create", self.tenant, "--admin", administrator.name)
-        for person in people:
-            if person.roles:
-                self.server_command("member", "add", self.tenant, person.name, *person.roles)
+        external = "PROBEGATE_DATABASE_URL" in self.settings  # an embedded database makes its tables by itself
+        tables = [(("migrate",), "")] if external else []
+        added = [(("user", "add", person.name, "--password-stdin"), person.password) for person in people]
+        created = (("tenant", "create", self.tenant, "--admin", administrator.name), "")
+        members = [(("member", "add", self.tenant, each.name, *each.roles), "") for each in people if each.roles]
+        self._server_commands([*tables, *added, created, *members])
         self.serve()
 
     def serve(self) -> None:
@@ -106,14 +109,15 @@ class LocalStack:
         self, administrator: Person, name: str = "agent", seconds: float = 30.0, host_file: str = ""
     ) -> None:
         """Start an agent with a fresh token and wait until the control plane has seen it."""
-        known = len(self.agents(administrator))
+        api = self.api(administrator)
+        known = len(api.agents())
         token = self.run(administrator, "agent", "token").stdout.strip()
         process = self.start_agent(token, name, host_file=host_file)
         ends = time.monotonic() + seconds
         while time.monotonic() < ends and process.poll() is None:
-            if len(self.agents(administrator)) > known:
+            if len(api.agents()) > known:
                 return
-            time.sleep(0.1)
+            time.sleep(0.05)
         raise StackFailed(f"the agent did not join:\n{self.log_of(name)[-4000:]}")
 
     def agents(self, person: Person) -> list[dict[str, object]]:
@@ -126,13 +130,14 @@ class LocalStack:
         """The shop; its printed calls go to `shop.log` in the directory."""
         return self.start("shop", [str(self.build_shop()), *arguments])
 
-    def build_shop(self) -> Path:
-        binary = self.directory / "checkoutservice"
+    def build_shop(self, path: str = "checkoutservice", *options: str) -> Path:
+        """At this place below the directory; `options` are those of `go build`."""
+        binary = self.directory / path
         if not binary.exists():
             cache = ROOT / ".cache" / "go-build"
             environment = {**self.environment(), "GOCACHE": str(cache), "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}
             built = subprocess.run(
-                [str(BIN / "go"), "build", "-o", str(binary), "."],
+                [str(BIN / "go"), "build", *options, "-o", str(binary), "."],
                 cwd=PACKAGE, env=environment, capture_output=True, text=True, check=False,
             )  # fmt: skip
             if built.returncode:
@@ -155,6 +160,20 @@ class LocalStack:
             said += login.stderr.read()
         if login.returncode:
             raise StackFailed(f"{person.name} could not sign in:\n{said}")
+
+    def sign_in_all(self, people: Sequence[Person]) -> None:
+        """The first by the command, the others the same way in this process: starting it takes longer than they do."""
+        self.sign_in(people[0])
+        for person in people[1:]:
+            browse = functools.partial(browse_sign_in, person=person)
+            self._credentials(person).put(login.by_browser(self.url, self.url, self.tenant, browse))
+
+    def api(self, person: Person) -> Api:
+        """What the commands ask, as this person, without the start of a process: to look at something again and again."""
+        return Api(self._credentials(person))
+
+    def _credentials(self, person: Person) -> Credentials:
+        return Credentials.load(Path(self.person_environment(person)["PROBEGATE_CONFIG"]))
 
     def client_command(self, *arguments: str) -> list[str]:
         return [str(BIN / "probegate"), *arguments]
@@ -179,12 +198,20 @@ class LocalStack:
     # --- processes --------------------------------------------------------------------------------------------------
 
     def server_command(self, *arguments: str, text: str = "") -> str:
+        return self._said([str(BIN / "probegate-server"), *arguments], text)
+
+    def _server_commands(self, commands: Sequence[tuple[tuple[str, ...], str]]) -> None:
+        """Several, each with its standard input, in one process."""
+        listed = [{"arguments": arguments, "text": text} for arguments, text in commands]
+        self._said([sys.executable, str(ROOT / "deploy" / "server_commands.py")], json.dumps(listed))
+
+    def _said(self, command: Sequence[str], text: str) -> str:
         done = subprocess.run(
-            [str(BIN / "probegate-server"), *arguments],
+            command,
             env=self.environment(), input=text, capture_output=True, text=True, timeout=START_SECONDS, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise StackFailed(f"probegate-server {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
+            raise StackFailed(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
         return done.stdout
 
     def start(

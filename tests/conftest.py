@@ -7,10 +7,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from control_plane.foundation.database import Database
 from tests.builders.database import postgresql_database, postgresql_server, sqlite_database
 from tests.builders.tenant_filter import watched_filters
+
+# A property is not broken because the machine is busy: examples are counted, their seconds are not.
+settings.register_profile("any-machine", settings(), deadline=None, suppress_health_check=(HealthCheck.too_slow,))
+settings.load_profile("any-machine")
 
 
 def _no_bpf() -> str | None:
@@ -23,15 +28,28 @@ def _no_bpf() -> str | None:
     return None if kernel.uprobe_multi or kernel.perf_event else "this kernel attaches no uprobes"
 
 
+def _group(item: pytest.Item) -> str:
+    if "integration" in item.path.parts:
+        # Whole stacks run one after the other: each agent sees every process of this host. Without an agent they may meet.
+        return "whole-stacks" if item.get_closest_marker("host") else item.path.stem
+    return item.path.stem if "host" in item.path.parts else ""
+
+
+def _turn(item: pytest.Item) -> int:
+    """The long groups first, or one worker is left with them while the others have nothing more to do."""
+    if _group(item) == "whole-stacks":
+        return 0 if "shared_stack" in getattr(item, "fixturenames", ()) else 1  # one stack, as long as it is shared
+    folders = ("integration", "contracts", "matrix", "host")
+    return next((turn for turn, folder in enumerate(folders, 2) if folder in item.path.parts), len(folders) + 2)
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # What a module starts (a server, an agent, a traced program) is started once: by one worker.
     for item in items:
-        # What a module starts (a server, an agent, a traced program) is started once: by one worker. The whole stacks
-        # run one after the other: each agent sees every process of this host.
-        if "integration" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("integration"))
-        elif "host" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_turn)  # stable: within a turn as collected
     host = [item for item in items if item.get_closest_marker("host")]
     if not host or (why := _no_bpf()) is None:
         return

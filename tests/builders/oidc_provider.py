@@ -74,9 +74,7 @@ class OidcProvider:
     def start(self) -> None:
         configuration = self.directory / "provider.json"
         configuration.write_text(json.dumps(self._configuration()))
-        # node looks for packages beside the program: it stands where npm put them
-        program = shutil.copy(PROGRAM / "provider.mjs", INSTALLED)
-        command = ["setpriv", "--pdeathsig", "TERM", str(NODE), str(program), str(configuration)]
+        command = ["setpriv", "--pdeathsig", "TERM", str(NODE), str(INSTALLED / "provider.mjs"), str(configuration)]
         log = (self.directory / "provider.log").open("a")
         self.process = subprocess.Popen(command, cwd=INSTALLED, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout is not None
@@ -165,6 +163,9 @@ def install() -> None:
     stamp = INSTALLED / ".locked"
     with (INSTALLED / ".lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
+        # node looks for packages beside the program; renamed, for another worker's node may be reading it
+        fresh = shutil.copy(PROGRAM / "provider.mjs", INSTALLED / "provider.mjs.new")
+        Path(fresh).replace(INSTALLED / "provider.mjs")
         if stamp.exists() and stamp.read_text() == lock:
             return
         for name in ("package.json", "package-lock.json"):

@@ -29,8 +29,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     people = (ANN, BEN, IVY, ADA, GRACE)
     with LocalStack(tmp_path_factory.mktemp("masking") / "stack") as running:
         running.start_server(people, administrator=ANN)
-        for person in people:
-            running.sign_in(person)
+        running.sign_in_all(people)
         yield running
 
 

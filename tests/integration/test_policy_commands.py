@@ -63,11 +63,8 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
             LocalStack(directory / "first", settings=shared | {"PROBEGATE_DATABASE_URL": url}) as first,
             unix_relay(_short(place) / ".s.PGSQL.5432", place / ".s.PGSQL.5432") as way,
         ):
-            first.directory.mkdir(parents=True)
-            first.server_command("migrate")
             first.start_server(PEOPLE, administrator=ANN)
-            for person in PEOPLE:
-                first.sign_in(person)
+            first.sign_in_all(PEOPLE)
             again = {
                 "PROBEGATE_DATABASE_URL": url.replace(str(place), str(_short(place))),
                 "PROBEGATE_STATE": str(first.state),  # the same keys

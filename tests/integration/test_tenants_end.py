@@ -28,13 +28,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         settings = {"PROBEGATE_DATABASE_URL": url}
         stack = LocalStack(tmp_path_factory.mktemp("ends") / "stack", lease_seconds=4, settings=settings)
         try:
-            stack.directory.mkdir(parents=True)
-            stack.server_command("migrate")
-            stack.server_command("user", "add", ROOT.name, "--password-stdin", text=ROOT.password)
-            stack.start_server(PEOPLE, administrator=ADMIN)
+            stack.start_server((*PEOPLE, ROOT), administrator=ADMIN)
             stack.server_command("member", "add", "platform", ROOT.name, "platform-admin")
-            for person in (*PEOPLE, ROOT):
-                stack.sign_in(person)
+            stack.sign_in_all((*PEOPLE, ROOT))
             stack.start_shop("-every", "20ms")
             stack.join_agent(ADMIN)
             yield stack
