@@ -36,8 +36,8 @@ from agents.runtime.model import ArmedProbe, ArmRequest
 from agents.stages.accounting import Accounting, account, account_so_far
 from agents.stages.binding import Binder, BoundFile
 from agents.stages.budget import CpuBudget, Spent
-from agents.stages.order import ProbeOrder
 from agents.stages.canary import plant
+from agents.stages.order import ProbeOrder
 
 DRAIN: Final = 8192  # records at once: some MiB, and a few ms of decoding before anybody else gets a turn
 GATHER_ROWS: Final = DRAIN // 2  # so many are worth a batch of their own, however soon they came
@@ -195,11 +195,6 @@ class RunningProbe:
                 self._empty = self._masked(part, self._no_records(part))
         return self._empty
 
-    def waiting(self) -> int:
-        """Records that `take` would find. Cheap, and may be asked from another thread while no other call runs."""
-        return sum(part.armed.waiting() for part in self._parts)
-
-    def pressed(self) -> bool:
     def planted(self, card: str, time_ns: int) -> MaskedBatch | None:
         """A row with this card in place of a program's texts, masked by this probe's rules; None when none can hold it."""
         for part in self._parts[:1]:
@@ -208,6 +203,11 @@ class RunningProbe:
             return self._stages.mask(row, part.file.rules) if row is not None else None
         return None
 
+    def waiting(self) -> int:
+        """Records that `take` would find. Cheap, and may be asked from another thread while no other call runs."""
+        return sum(part.armed.waiting() for part in self._parts)
+
+    def pressed(self) -> bool:
         """Whether so much waits that a ring would soon be full."""
         return any(part.armed.waiting() >= min(GATHER_ROWS, part.armed.room // 4) for part in self._parts)
 
