@@ -65,7 +65,8 @@ def _patterns(came: spec_pb2.FieldRule) -> tuple[ValuePattern, ...]:
             pattern_set(patterns)
         except BadRegex as error:
             raise Refused(
-                RefusalReason.UNMASKED_FIELD, f"column {came.column!r}: a pattern that this agent cannot look for: {error}"
+                RefusalReason.UNMASKED_FIELD,
+                f"column {came.column!r}: a pattern that this agent cannot look for: {error}",
             ) from error
     return patterns
 

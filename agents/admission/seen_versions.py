@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,10 +66,18 @@ class SeenVersions:
 
     def retire(self, tracepoint_id: str, version: int, reason: str) -> None:
         """This version has ended for good, unless a newer one came meanwhile. Raises StateUnusable."""
+        self.retire_all([(tracepoint_id, version, reason)])
+
+    def retire_all(self, ends: Sequence[tuple[str, int, str]]) -> None:
+        """(tracepoint, version, reason) each, in one writing. The first reason of an end stays."""
         with self._lock:
-            known = self._seen.get(tracepoint_id)
-            if known is not None and known.version == version:
-                kept = self._seen | {tracepoint_id: replace(known, ended=reason)}
+            ended: dict[str, Seen] = {}
+            for tracepoint_id, version, reason in ends:
+                known = self._seen.get(tracepoint_id)
+                if known is not None and known.version == version and not known.ended and tracepoint_id not in ended:
+                    ended[tracepoint_id] = replace(known, ended=reason)
+            if ended:
+                kept = self._seen | ended
                 _write(self._path, kept)
                 self._seen = kept
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -130,8 +130,12 @@ class Admission:
 
     def retire(self, tracepoint_id: str, version: int, reason: str) -> None:
         """What ended for good is not started by the same envelope again, whoever sends it. Raises Refused."""
+        self.retire_all([(tracepoint_id, version, reason)])
+
+    def retire_all(self, ends: Sequence[tuple[str, int, str]]) -> None:
+        """The same for several (tracepoint, version, reason) in one writing: all, or when it raises Refused none."""
         try:
-            self._seen.retire(tracepoint_id, version, reason)
+            self._seen.retire_all(ends)
         except StateUnusable as error:
             raise Refused(RefusalReason.NO_STATE, str(error)) from error
 

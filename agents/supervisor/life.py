@@ -32,7 +32,7 @@ from agents.stages.binding import BoundFile
 from agents.stages.canary import escaped
 from agents.stages.order import order_for
 from agents.stages.probe import place_of
-from agents.supervisor.lifecycle import ALIVE, EndReason, Event, State, after
+from agents.supervisor.lifecycle import ALIVE, FOR_GOOD, EndReason, Event, State, after
 from agents.supervisor.model import Ended, Shared
 from agents.supervisor.wire_forms import WIRE_STATES, accounting_message
 from agents.uplink.model import BatchHead
@@ -378,6 +378,8 @@ class Life:
         if reason is None:
             self._send(batches, accounting)
             return Ended(None, accounting)
+        if reason in FOR_GOOD:  # before anybody is told: no restart in between starts it again
+            await self._shared.retire(self.spec.tracepoint_id, self.spec.version, reason)
         self.end_reason = reason
         self.state = after(self.state, Event.END)
         if not batches and empty is not None:

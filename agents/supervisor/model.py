@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +36,7 @@ class Shared:
     leased_until: Callable[[], int]
     loading: Loading
     workers: Workers
+    retire: Callable[[str, int, EndReason], Awaitable[None]]  # returns when the end of this version is written down
 
 
 @dataclass(frozen=True)

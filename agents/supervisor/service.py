@@ -39,6 +39,7 @@ from agents.supervisor.model import Ended, Reports, Shared
 from agents.supervisor.owner import STOP_SECONDS, chosen, shown, why_not
 from agents.supervisor.owner_socket import MAX_REASON, CannotDo
 from agents.supervisor.pulse import Pulse
+from agents.supervisor.retirements import Retirements
 from agents.supervisor.sample_rows import sample_rows
 from agents.supervisor.workers import Workers
 from agents.uplink.model import DryRunRows, QuestionRefused
@@ -81,7 +82,8 @@ class Supervisor:
         self._loading = loading
         self._budget = budget
         self._workers = Workers()
-        self._shared = Shared(prober, answers, lambda: self._leased_until, loading, self._workers)
+        self._shared = Shared(prober, answers, lambda: self._leased_until, loading, self._workers, self._retire)
+        self._retirements = Retirements(admission.retire_all)
         self._functions = functions
         self._answers = answers
         self._lives: dict[str, Life] = {}
@@ -125,6 +127,7 @@ class Supervisor:
 
     async def desired(self, envelope: bytes, nonce: str) -> None:
         async with self._order:
+            await self._retirements.settled()  # what ended before this came is known to have
             try:
                 spec = await asyncio.to_thread(self._admission.admit, envelope)
                 if self._stopped.is_set():
@@ -154,19 +157,21 @@ class Supervisor:
         async with self._order:
             word = EndReason(reason) if reason in _RETRACTIONS else EndReason.DELETED
             life = self._lives.get(tracepoint_id)
-            if life is not None:
-                await self._retire(tracepoint_id, life.spec.version, word)
-                life.end(word)
-                if not life.alive:
-                    life.report()
+            if life is None:
+                status = gateway_pb2.Status(
+                    tracepoint_id=tracepoint_id,
+                    state=gateway_pb2.STATE_ENDED,
+                    end_reason=word,
+                    detail="this host runs nothing of it",
+                )
+                self._answers.report(status)
                 return
-            status = gateway_pb2.Status(
-                tracepoint_id=tracepoint_id,
-                state=gateway_pb2.STATE_ENDED,
-                end_reason=word,
-                detail="this host runs nothing of it",
-            )
-            self._answers.report(status)
+            lived = life.alive
+            life.end(word)  # first of all, and without the others that are retracted waiting for its end to be written
+            self._retirements.add(tracepoint_id, life.spec.version, word)
+        await self._retirements.settled()
+        if not lived:
+            life.report()
 
     async def reconciled(self, desired: Mapping[str, int]) -> None:
         async with self._order:
@@ -251,9 +256,11 @@ class Supervisor:
         if life is not None and life.alive:
             if spec.version == life.spec.version:
                 return  # told twice
-            if spec.content == life.spec.content:
+            if spec.content == life.spec.content and not life.ending:
                 life.renew(spec, deadline)
                 return
+        elif life is not None and spec.version <= life.spec.version and life.end_reason in FOR_GOOD:
+            raise _over_already(spec, life.end_reason)  # while this envelope was being looked at
         elif sum(other.alive for other in self._lives.values()) >= MAX_PROBES:
             raise self._too_many(spec)
         before = await self._taken_over(spec, life) if life is not None else None
@@ -305,10 +312,8 @@ class Supervisor:
         return ended
 
     async def _retire(self, tracepoint_id: str, version: int, reason: EndReason) -> None:
-        try:
-            await asyncio.to_thread(self._admission.retire, tracepoint_id, version, reason.value)
-        except Refused as error:
-            _LOG.error("the end of %s could not be written down: %s", tracepoint_id, error.detail)
+        self._retirements.add(tracepoint_id, version, reason)
+        await self._retirements.settled()
 
     def _forget_oldest(self) -> None:
         over = [key for key, life in self._lives.items() if not life.alive][: max(0, len(self._lives) - MAX_REMEMBERED)]
@@ -330,6 +335,12 @@ class Supervisor:
         )
         refused.tracepoint_id, refused.version = spec.tracepoint_id, spec.version
         return refused
+
+
+def _over_already(spec: AdmittedSpec, reason: str) -> AlreadyEnded:
+    ended = AlreadyEnded(reason)
+    ended.tracepoint_id, ended.version = spec.tracepoint_id, spec.version
+    return ended
 
 
 def _ended_before(ended: AlreadyEnded) -> gateway_pb2.Status:

@@ -13,7 +13,7 @@ from typing import Final
 
 ROWS_THREADS: Final = 2  # one batch that takes long to mask does not keep all other rings waiting
 FILES_THREADS: Final = 2  # nor one big executable the look at /proc
-ENDS_THREADS: Final = 2  # nor a hundred perf events, a tenth of a second each, one link that closes at once
+ENDS_THREADS: Final = 8  # each waits a tenth of a second for the kernel, not for a core: a lock on many is quick
 
 
 def _rows() -> ThreadPoolExecutor:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from wire.dsse import SPEC_PAYLOAD_TYPE, key_id, seal
 from wire.v1 import spec_pb2
 
+from agents.admission import seen_versions
 from agents.admission.model import CLOCK_SKEW, HostLimits, HostPolicy, RefusalReason, Refused
 from agents.admission.seen_versions import FORGET_AFTER, Ended, SeenVersions, StateUnusable
 from agents.admission.service import Admission, Identity
@@ -269,6 +270,47 @@ def test_many_threads_write_one_memory(tmp_path, clock):
     for number in range(50):
         with pytest.raises(Ended, match="ttl"):
             again.record(f"tp_{number}", 1, "sha256:a", NOON)
+
+
+def test_ends_that_come_together_are_one_writing_and_leave_what_each_for_itself_leaves(tmp_path, clock, monkeypatch):
+    ends = [
+        ("tp_1", 1, "locked"),
+        ("tp_2", 1, "ttl"),
+        ("tp_1", 1, "deleted"),
+        ("tp_3", 2, "ttl"),
+        ("tp_none", 1, "ttl"),
+    ]
+    each, grouped = (SeenVersions(tmp_path / name, clock) for name in ("each.json", "grouped.json"))
+    for seen in (each, grouped):
+        for number in (1, 2, 3, 4):
+            seen.record(f"tp_{number}", 1, "sha256:a", NOON)
+    for end in ends:
+        each.retire(*end)
+    written = []
+    write = seen_versions._write
+    monkeypatch.setattr(seen_versions, "_write", lambda path, seen: written.append(path) or write(path, seen))
+    grouped.retire_all(ends)
+    assert len(written) == 1
+    assert (tmp_path / "each.json").read_text() == (tmp_path / "grouped.json").read_text()
+    with pytest.raises(Ended, match="locked"):
+        SeenVersions(tmp_path / "grouped.json", clock).record("tp_1", 1, "sha256:a", NOON)
+
+
+def test_ends_that_cannot_be_written_are_not_remembered_either(tmp_path, clock, monkeypatch):
+    seen = SeenVersions(tmp_path / "seen.json", clock)
+    seen.record("tp_1", 1, "sha256:a", NOON)
+
+    def full(*_: object) -> None:
+        raise StateUnusable("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(seen_versions, "_write", full)
+        with pytest.raises(StateUnusable):
+            seen.retire_all([("tp_1", 1, "locked")])
+    assert seen.record("tp_1", 1, "sha256:a", NOON) == NOON
+    seen.retire_all([("tp_1", 1, "locked")])
+    with pytest.raises(Ended):
+        seen.record("tp_1", 1, "sha256:a", NOON)
 
 
 def test_the_end_of_an_older_version_does_not_end_a_newer_one(tmp_path, clock):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from wire.dsse import key_id
 from wire.v1 import gateway_pb2, spec_pb2
 
+from agents.admission import seen_versions
 from agents.admission.model import HostLimits, HostPolicy
 from agents.admission.seen_versions import SeenVersions
 from agents.admission.service import Admission, Identity
@@ -295,7 +297,7 @@ async def test_a_broken_cpu_budget_ends_it(agent, host):
         await asyncio.sleep(0.05)
     await agent.gone()
     assert agent.gateway.ended == "budget"
-    assert "allowed 1.0%" in agent.gateway.statuses[-1].detail
+    assert "allowed 1.00%" in agent.gateway.statuses[-1].detail
 
 
 async def overspend(agent: Agent, host: FakeHost) -> None:
@@ -322,7 +324,7 @@ async def test_a_broken_cpu_budget_detaches_while_every_thread_masks(agent, host
     await until(lambda: sum(not armed.ring for armed in host.armed) >= min(probes, workers.ROWS_THREADS))
     await overspend(agent, host)
     assert host.in_kernel == []
-    said = await until(lambda: [status for status in agent.gateway.statuses if "allowed 1.0%" in status.detail])
+    said = await until(lambda: [status for status in agent.gateway.statuses if "allowed 1.00%" in status.detail])
     assert {(status.state, status.sites) for status in said} == {(gateway_pb2.STATE_ARMED, 0)}
     host.masks.set()
     await agent.gone()
@@ -523,3 +525,79 @@ async def test_a_bad_executable_is_said_in_the_answer(agent, host, monkeypatch):
     monkeypatch.setattr(agent, "functions", damaged)
     with pytest.raises(QuestionRefused, match="damaged"):
         await agent.supervisor.functions("shop", "", 10)
+
+
+# --- many ends at once ---------------------------------------------------------------------------------------------
+
+
+async def many(agent: Agent, host: FakeHost, count: int) -> dict[str, spec_pb2.ProbeSpec]:
+    sealed = {f"tp_{number}": spec(template(), f"tp_{number}", service=f"s{number}") for number in range(count)}
+    for number, one in enumerate(sealed.values()):
+        host.start(20 + number, service=f"s{number}", file=f"f{number}")
+        await agent.want(one)
+    await agent.armed(count)
+    return sealed
+
+
+async def test_a_lock_on_many_detaches_all_writes_them_down_in_few_writings_and_loses_no_row(agent, host, monkeypatch):
+    names = await many(agent, host, 12)
+    for number, armed in enumerate(host.armed):
+        armed.fire(number)
+    writings = []
+    write = seen_versions._write
+    monkeypatch.setattr(seen_versions, "_write", lambda path, seen: writings.append(path) or write(path, seen))
+    await asyncio.gather(*(agent.supervisor.retracted(name, "locked") for name in names))
+    await agent.gone()
+    assert len(writings) <= 4, "twelve ends are written together"
+    assert sorted(agent.gateway.rows) == list(range(12))
+    last = {head.tracepoint_id: head for _, head in agent.gateway.batches if head.end_reason}
+    assert {
+        name: (head.end_reason, head.accounting.hits, head.accounting.delivered) for name, head in last.items()
+    } == dict.fromkeys(names, ("locked", 1, 1))
+
+
+async def test_a_retracted_one_is_out_of_its_target_before_its_end_is_written_and_told_only_after(
+    agent, host, monkeypatch
+):
+    ((name, sealed),) = (await many(agent, host, 1)).items()
+    may_write = threading.Event()
+    write = seen_versions._write
+
+    def slow(path, seen):
+        assert may_write.wait(5)
+        write(path, seen)
+
+    monkeypatch.setattr(seen_versions, "_write", slow)
+    told = asyncio.create_task(agent.supervisor.retracted(name, "locked"))
+    await agent.armed(0)
+    await asyncio.sleep(0.05)
+    assert agent.gateway.ended == ""  # a crash here: out of the kernel, and nobody believes that it is over for good
+    may_write.set()
+    await told
+    await agent.gone()
+    assert agent.gateway.ended == "locked"
+    await agent.want(sealed, "n2")
+    assert (name, 1, "n2") in agent.gateway.acks
+    assert (agent.gateway.ended, agent.supervisor.running()) == ("locked", {})
+
+
+async def test_after_a_retraction_the_same_envelope_waits_for_its_writing_and_starts_nothing(agent, host):
+    ((name, sealed),) = (await many(agent, host, 1)).items()
+    retracted = asyncio.create_task(agent.supervisor.retracted(name, "deleted"))
+    again = asyncio.create_task(agent.want(sealed, "n2"))
+    await asyncio.gather(retracted, again)
+    await agent.gone()
+    await agent.want(sealed, "n3")
+    assert (name, 1, "n3") in agent.gateway.acks
+    assert agent.gateway.ended == "deleted"
+    assert agent.supervisor.running() == {}
+
+
+async def test_a_newer_version_that_comes_while_the_older_one_ends_lives(agent, host):
+    (name,) = await many(agent, host, 1)
+    retracted = asyncio.create_task(agent.supervisor.retracted(name, "locked"))
+    await asyncio.sleep(0)
+    await agent.want(spec(template(), name, version=2, service="s0"), "n2")
+    await retracted
+    await agent.armed(1)
+    assert agent.supervisor.running() == {name: 2}
