@@ -25,7 +25,7 @@ from control_plane.foundation.database import Database
 from control_plane.foundation.errors import AuditUnavailable, Unauthenticated
 from control_plane.foundation.identifiers import TenantId
 from control_plane.identity.credentials import Credentials
-from control_plane.identity.model import Principal, PrincipalKind
+from control_plane.identity.model import Limits, Principal, PrincipalKind
 from control_plane.identity.sessions import Sessions, SignedIn, proves_intent
 from control_plane.identity.token_verifier import BadToken, VerifiedToken
 
@@ -139,11 +139,17 @@ def unsafe_operator() -> Principal:
 
 
 def unsafe_absent(
-    issuer: str, subject: str, kind: PrincipalKind, display_name: str, groups: Iterable[str]
+    issuer: str,
+    subject: str,
+    kind: PrincipalKind,
+    display_name: str,
+    groups: Iterable[str],
+    limits: Limits | None,
 ) -> Principal:
     """Somebody who asked for something earlier, for a decision about just that now that it is due.
 
-    No token vouches for them at this moment: it did when they asked. Policy decides anew, as of now.
+    No token vouches for them at this moment: it did when they asked. Policy decides anew, as of now, and `limits`
+    of the token with which they asked take away from it what they took away then.
     """
     return Principal(
         issuer=issuer,
@@ -153,6 +159,7 @@ def unsafe_absent(
         authenticated_at=None,
         scopes=frozenset(),
         groups=frozenset(groups),
+        limits=limits,
     )
 
 
