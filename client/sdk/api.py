@@ -142,8 +142,9 @@ class Api:
     def run_policy(self) -> Json:
         return self._object("GET", self._path("run-policy"))
 
-    def put_run_policy(self, policy: Mapping[str, Any]) -> Json:
-        return self._object("PUT", self._path("run-policy"), dict(policy))
+    def put_run_policy(self, policy: Mapping[str, Any], revision: str = "") -> Json:
+        """All of it; with the revision that was read, a change in between is a conflict."""
+        return self._object("PUT", self._path("run-policy"), dict(policy), if_match=revision)
 
     # --- programs ---------------------------------------------------------------------------------------------------
 

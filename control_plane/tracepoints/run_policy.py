@@ -40,6 +40,7 @@ class RunPolicy:
     revision: int
     changed_by: str = ""
     changed_at: datetime | None = None
+    own_guard: bool = False  # the tenant has one of its own
 
 
 class RunPolicies:
@@ -59,7 +60,7 @@ class RunPolicies:
         own = row.document.get("fleetGuard")
         guard = self._platform.joined(fleet_guard(own)) if own else self._platform
         environments = tuple(row.document.get("dryRun", {}).get("environments", ()))
-        return RunPolicy(guard, environments, row.revision, row.changed_by, row.changed_at)
+        return RunPolicy(guard, environments, row.revision, row.changed_by, row.changed_at, bool(own))
 
     async def show(self, grant: Grant) -> RunPolicy:
         tenant = grant.resource.tenant

@@ -51,6 +51,7 @@ class RunPolicyOut(BaseModel):
     """What holds: the stricter of platform and tenant. Without a change of the tenant's, `revision` is 0."""
 
     fleet_guard: GuardOut
+    own_fleet_guard: bool
     dry_run_environments: list[str]
     revision: int
     changed_by: str
@@ -61,6 +62,7 @@ class RunPolicyOut(BaseModel):
         guard = policy.guard
         return cls(
             fleet_guard=GuardOut(processes=guard.processes, approvals=guard.approvals, soak=render(guard.soak)),
+            own_fleet_guard=policy.own_guard,
             dry_run_environments=list(policy.dry_run_environments),
             revision=policy.revision,
             changed_by=policy.changed_by,

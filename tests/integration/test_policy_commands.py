@@ -226,6 +226,19 @@ def test_who_may_not_administer_hears_what_it_takes(stack: LocalStack):
     assert "policy:write needs tenant-admin" in told
 
 
+def test_a_tenants_own_run_policy_is_stricter_than_the_platforms_or_refused(stack: LocalStack):
+    before = stack.json(ANN, "run-policy", "show")
+    stricter = str(before["fleet_guard"]["processes"] - 1)
+    made = stack.json(ANN, "run-policy", "set", "--processes", stricter, "--dry-run", "staging")
+    assert (made["own_fleet_guard"], made["dry_run_environments"]) == (True, ["staging"])
+    laxer = stack.run(ANN, "run-policy", "set", "--processes", str(before["fleet_guard"]["processes"] + 1))
+    assert laxer.returncode == USAGE
+    assert "stricter, not laxer" in laxer.stderr
+    assert stack.run(ADA, "run-policy", "set", "--no-dry-runs").returncode == DENIED
+    back = stack.json(BEN, "run-policy", "set", "--platform-guard", "--no-dry-runs")
+    assert (back["fleet_guard"], back["own_fleet_guard"]) == (before["fleet_guard"], False)
+
+
 def test_a_change_holds_on_the_second_replica_within_five_seconds(stack: LocalStack, replicas: Replicas):
     def may() -> bool:
         """`can-i` says it by its exit status."""
