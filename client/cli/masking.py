@@ -106,7 +106,9 @@ def diff(call: Invocation, name: str, file: str | None) -> None:
 
 @masking.command()
 @_FILE
-@click.option("--rows", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help="JSON lines: column -> value.")
+@click.option(
+    "--rows", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help="JSON lines: column -> value."
+)
 @output_option
 @invocation
 def preview(call: Invocation, file: str, rows: str | None) -> None:
