@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from agents.absence import Reason
@@ -33,6 +34,7 @@ from agents.masking.outdated import OUTDATED, type_and_length
 from agents.masking.own_patterns import own_patterns
 from agents.masking.scanning import scanner
 from agents.masking.shapes import constant, map_entries
+from agents.masking.siblings import Found, Sibling, hidden, is_part, joined, unchanged
 from agents.masking.treating import Treating
 from language.masking import Action, Treatment
 from language.masking_patterns import ValuePattern
@@ -67,6 +69,7 @@ def mask(batch: RecordBatch, rules: Sequence[FieldRule], budget: Budget | None =
             receipts.extend(receipt)
         arrays.append(masked)
         fields.append(pa.field(part.name, masked.type, nullable=True, metadata=unmarked(part.metadata) or None))
+    fields, arrays, receipts = _with_siblings(columns, fields, arrays, receipts, rules, budget)
     present = set(columns.schema.names)
     receipts.extend(
         Receipt(rule.column, rule.rule, rule.action, 0, 0)  # never read: that is worth a line too
@@ -74,6 +77,49 @@ def mask(batch: RecordBatch, rules: Sequence[FieldRule], budget: Budget | None =
         if rule.action is Action.DROP and rule.column not in present
     )
     return MaskedBatch(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)), tuple(receipts))
+
+
+def _with_siblings(
+    columns: pa.RecordBatch,
+    fields: list[pa.Field],
+    arrays: list[pa.Array],
+    receipts: list[Receipt],
+    rules: Sequence[FieldRule],
+    budget: Budget,
+) -> tuple[list[pa.Field], list[pa.Array], list[Receipt]]:
+    """The same with what neighbouring columns hold between them hidden; where that fails, with all these columns hidden."""
+    searched = {rule.column for rule in rules if rule.action is Action.DETECT}
+    siblings = [
+        Sibling(position, _names(part), columns.column(position), unchanged(columns.column(position), arrays[position]))
+        for position, part in enumerate(columns.schema)
+        if part.name in searched and is_part(part)
+    ]
+    try:
+        found = list(joined(siblings, budget))
+    except Exception as error:  # noqa: BLE001 -- whatever went wrong, its values must not be shown
+        log.error("neighbouring columns could not be searched (%s); they are hidden", type(error).__name__)  # noqa: TRY400
+        found = [
+            Found(each.position, row, UNSCANNED) for each in siblings for row in np.flatnonzero(each.clear).tolist()
+        ]
+    for position in {each.position for each in found}:
+        rows = {each.row: each for each in found if each.position == position}
+        part = fields[position]
+        arrays[position] = hidden(arrays[position], list(rows.values()))
+        fields[position] = part.with_type(pa.string())
+        unscanned = sum(each.kind == UNSCANNED for each in rows.values())
+        receipts = _counted_in(receipts, part.name, len(rows), unscanned)
+    return fields, arrays, receipts
+
+
+def _counted_in(receipts: list[Receipt], column: str, more: int, unscanned: int) -> list[Receipt]:
+    """The column's receipts with so many values more that are hidden: they were looked at before."""
+    result = list(receipts)
+    place = next(place for place, each in enumerate(result) if each.column == column)
+    old = result[place]
+    result[place] = replace(old, hidden=min(old.values, old.hidden + more))
+    if unscanned:
+        result.append(Receipt(column, FAILED, old.action, unscanned, unscanned))
+    return result
 
 
 def types_and_lengths(batch: RecordBatch, rules: Sequence[FieldRule]) -> MaskedBatch:
