@@ -23,6 +23,7 @@ from control_plane.tracepoints.dry_runs import DryRuns, Parts
 from control_plane.tracepoints.enforcement import Enforcement
 from control_plane.tracepoints.notices import NoticeReading
 from control_plane.tracepoints.reading import TracepointReading
+from control_plane.tracepoints.reminders import Reminders
 from control_plane.tracepoints.requests import RequestReviews
 from control_plane.tracepoints.rollouts import Rollouts
 from control_plane.tracepoints.run_policy import RunPolicies
@@ -70,5 +71,6 @@ def add_tracepoints(core: Core, signer: Signer, store: SpecStore, wrapper: KeyWr
         ("tracepoints", Upkeep(database, audit, clock, store, signer, wrapper).keep_up),
         ("locks", Enforcement(database, audit, clock, store, book).keep_up),
         ("starts", Starting(database, clock, sealing, deciding, reviewers, policies, stopping).keep_up),
+        ("reminders", Reminders(database, audit, clock).keep_up),
         ("roll-outs", Rollouts(database, clock, sealing, deciding).keep_up),
     ]

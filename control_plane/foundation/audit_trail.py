@@ -63,6 +63,7 @@ class AuditAction(StrEnum):
     TRACEPOINT_ROLLOUT = "tracepoint.rollout"
     TRACEPOINT_BREAK_GLASS = "tracepoint.break_glass"
     TRACEPOINT_REVIEW = "tracepoint.review"
+    TRACEPOINT_REVIEW_DUE = "tracepoint.review_due"
     TRACEPOINT_SEAL = "tracepoint.seal"
     TRACEPOINT_PUBLISH = "tracepoint.publish"
     TRACEPOINT_DELIVER = "tracepoint.deliver"

@@ -133,7 +133,8 @@ class BreakingGlass:
                 raise Denied("you broke that glass yourself: somebody else looks at it", code="separation_of_duties")
             use.verdict, use.reviewer, use.comment = OK if ok else NOT_OK, by, comment.strip()
             use.reviewed_at = self._clock.now()
-            await close(session, tenant, NoticeKind.BREAK_GLASS, f"tracepoint/{row.id}", use.reviewed_at)
+            for kind in (NoticeKind.BREAK_GLASS, NoticeKind.REVIEW_DUE, NoticeKind.REVIEW_OVERDUE):
+                await close(session, tenant, kind, f"tracepoint/{row.id}", use.reviewed_at)
             details = {"verdict": use.verdict, "by": use.subject, "comment": use.comment}
             outcome = Outcome.SUCCESS
             await self._sealing.log(session, tenant, by, AuditAction.TRACEPOINT_REVIEW, row, details, outcome)

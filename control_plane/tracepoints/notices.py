@@ -28,6 +28,8 @@ MAX_OPEN: Final = 20  # shown unasked; more than that nobody reads
 
 class NoticeKind(StrEnum):
     BREAK_GLASS = "break_glass"
+    REVIEW_DUE = "break_glass_review_due"
+    REVIEW_OVERDUE = "break_glass_review_overdue"
     ROLLOUT_STOPPED = "rollout_stopped"
     CANARY = "canary"
 

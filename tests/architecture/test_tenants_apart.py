@@ -24,6 +24,7 @@ LOOK_AT_ALL = {
     "control_plane/templates/service.py": "the loop that closes reviews nobody finished",
     "control_plane/tracepoints/enforcement.py": "the loop that takes back what is locked",
     "control_plane/tracepoints/rollouts.py": "the loop that brings roll-outs to their next stage",
+    "control_plane/tracepoints/reminders.py": "the loop that tells which broken glasses nobody has looked at",
     "control_plane/tracepoints/starting.py": "the loop that starts what is due",
     "control_plane/tracepoints/upkeep.py": "the loops that end what is over, and fill an empty Redis",
 }
