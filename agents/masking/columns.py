@@ -86,6 +86,7 @@ class ColumnMasker:
         budget: Budget | None = None,
         *,
         computed: bool = False,
+        most: int | None = None,
     ) -> None:
         self.tally = Tally()
         self.unscanned = 0
@@ -94,6 +95,7 @@ class ColumnMasker:
         self._cuts = cuts
         self._names = tuple(names)
         self._computed = computed
+        self._most = most
         self._budget = budget or Budget()
         self._own = own_patterns(rules.patterns, self._budget)
 
@@ -277,7 +279,7 @@ class ColumnMasker:
             case Action.DETECT if kind == "string":
                 return texts.detect(array, cut, treating.vouched, self._budget, self._own)
             case Action.DETECT if kind in {"integer", "float"}:
-                masked = _detect_numbers(array, treating.vouched, computed=self._computed)
+                masked = _detect_numbers(array, treating.vouched, computed=self._computed, most=self._most)
                 return self._own_numbers(array, masked) if self._own else masked
             case Action.DETECT:
                 return texts.Masked(array, 0)
@@ -303,12 +305,12 @@ def _flags_of(array: pa.Array) -> npt.NDArray[np.bool_]:
     return flags
 
 
-def _detect_numbers(array: pa.Array, vouched: frozenset[str], *, computed: bool) -> texts.Masked:
+def _detect_numbers(array: pa.Array, vouched: frozenset[str], *, computed: bool, most: int | None) -> texts.Masked:
     """Cards by their digits; what a name vouches for (an SSN, a date of birth) as if it were written as text."""
     values = array.fill_null(0).to_numpy(zero_copy_only=False)
     present = ~null_flags(array)
     result, hidden = array, np.zeros(len(array), dtype=bool)
-    for kind, candidates in numbers.personal(values, vouched, computed=computed):
+    for kind, candidates in numbers.personal(values, vouched, computed=computed, most=most):
         fresh = candidates & present & ~hidden
         if fresh.any():
             hidden |= fresh

@@ -28,16 +28,17 @@ _PADDED: Final = (9, 10, 11)  # digits of the identifiers that may begin with a 
 
 
 def personal(
-    values: npt.NDArray[Any], vouched: frozenset[str], *, computed: bool = False
+    values: npt.NDArray[Any], vouched: frozenset[str], *, computed: bool = False, most: int | None = None
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """Kind and which values, of every kind that a number can be.
 
-    `computed` values may be a card plus one: whatever is as long as a card is hidden.
+    `computed` values may be a card plus one: whatever is as long as a card is hidden, and what
+    is not below `most`.
     """
     yield "CARD", card_numbers(values)
     if computed:
         magnitude = _magnitude(values)
-        yield "COMPUTED", np.asarray(magnitude >= SMALLEST, dtype=bool)
+        yield "COMPUTED", np.asarray(magnitude >= min(SMALLEST, SMALLEST if most is None else most), dtype=bool)
     if vouched & NUMERIC:
         yield from _by_name(values, vouched & NUMERIC)
 

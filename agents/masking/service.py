@@ -28,7 +28,7 @@ from agents.masking.columns import ColumnMasker
 from agents.masking.cuts import Cut, cuts_by_column, safe_path
 from agents.masking.entities import shown_with, spans_of
 from agents.masking.model import FieldRule, MaskedBatch, Receipt
-from agents.masking.naming import is_computed, vouched_by_names
+from agents.masking.naming import is_computed, most_shown, vouched_by_names
 from agents.masking.numbers import number_shown
 from agents.masking.outdated import OUTDATED, type_and_length
 from agents.masking.own_patterns import own_patterns
@@ -223,7 +223,10 @@ def _captured(
         return _hidden(part.name, array, FAILED, rule.action)
     try:
         computed = is_computed(_said(part, b"expression"))
-        masker = ColumnMasker(ColumnRules(rule), cuts.get(part.name, ()), _names(part), budget, computed=computed)
+        most = most_shown(_said(part, b"expression"))
+        masker = ColumnMasker(
+            ColumnRules(rule), cuts.get(part.name, ()), _names(part), budget, computed=computed, most=most
+        )
         masked = masker.mask(array, part)
     except Exception as error:  # noqa: BLE001 -- whatever went wrong, its values must not be shown
         # Only the kind of error: its text may quote a value.

@@ -89,6 +89,27 @@ def test_a_card_number_that_was_computed_with_is_hidden(expression):
     assert masked(pa.array(numbers[:1], pa.int64()), expression="l.CardNumber")[0] == numbers[:1]
 
 
+@pytest.mark.parametrize(
+    ("expression", "number", "shown"),
+    [
+        ("l.N // 10000000000", 411111, 411111),
+        ("l.N // 100000000", 41111111, "<COMPUTED>"),
+        ("l.N % 10000", 1111, 1111),
+        ("l.N % 16", 7, 7),
+        ("l.N % 9973", 7, "<COMPUTED>"),
+        ("l.N % 100000000", 11, "<COMPUTED>"),
+        ("(l.N // 10000) % 10000", 1111, "<COMPUTED>"),
+        ("l.N * 10 // 10000000000", 111, "<COMPUTED>"),
+        ("l.N // 3", 12, "<COMPUTED>"),
+        ("latency() // 1000", 41111111, 41111111),
+        ("len(l.Name) % 7", 3, 3),
+        ("l.N // 1 + l.M", 17, 17),
+    ],
+)
+def test_arithmetic_shows_no_more_of_a_number_than_its_first_six_or_last_four_digits(expression, number, shown):
+    assert masked(pa.array([number], pa.int64()), expression=expression)[0] == [shown]
+
+
 def test_a_negative_card_number_is_one_too():
     assert masked(pa.array([-4111111111111111], pa.int64()))[0] == ["<CARD>"]
 
