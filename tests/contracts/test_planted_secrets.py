@@ -28,10 +28,12 @@ from agents.uplink.service import Uplink
 from control_plane.foundation.clock import ManualClock
 from control_plane.policy.model import Permission
 from control_plane.records.arrivals import Arrivals
+from control_plane.records.canaries import Canaries
 from control_plane.records.exports import Format, RecordExports
 from control_plane.records.intake import RecordIntake
 from control_plane.records.model import TracepointFacts
 from control_plane.records.service import RecordService
+from control_plane.tracepoints.canary_alarm import CanaryAlarm
 from language.masking_rules import bind, load_rules
 from language.model import Capture
 from tests.builders.audit_trail import BreakableTrail, entries
@@ -119,7 +121,8 @@ async def test_no_planted_secret_is_in_uplink_bytes_database_results_exports_or_
     directory = FakeDirectory({("acme", "tp_1"): TracepointFacts("money_sum", 1, frozenset({"ag_1"}), ended=False)})
     async with sqlite_database(tmp_path) as database:
         trail = BreakableTrail(database, clock)
-        intake = RecordIntake(database, clock, directory, Arrivals())
+        canaries = Canaries(database, clock, CanaryAlarm(trail, clock))
+        intake = RecordIntake(database, clock, directory, Arrivals(), canaries)
         service = RecordService(database, trail, directory, clock)
         for seed in range(BATCHES):
             batch, fresh = masked(seed)
