@@ -7,6 +7,8 @@ Where the library is missing, RE2 sets of at most 25 triggers do the same, more 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +25,7 @@ from agents.masking.detectors import ALL, DETECTORS
 from agents.memory import give_back
 
 FEW: Final = 1000  # texts, a third of a millisecond each without triggers; compiling them takes a second or two
+COMPILE_SECONDS: Final = 60.0  # it takes two, and eight on a busy machine
 CHUNK: Final = 32_768  # values scanned in one call, so that a time budget is looked at in between
 SET_SIZE: Final = 25  # triggers of one RE2 set: beyond about 40 its automaton outgrows any memory and it crawls
 SET_MEMORY: Final = 64 << 20  # bytes
@@ -167,6 +170,8 @@ class Deferred:
 
     def prepare(self) -> None:
         """Now, since rows will come: milliseconds when it was kept, seconds when not. Not for an event loop."""
+        if self._folder is not None and self._patterns is TRIGGERS and not _is_kept(self._folder):
+            _compile_apart(self._folder)
         self._build()
 
     def bits(self, values: pa.Array) -> dict[int, int]:
@@ -207,13 +212,31 @@ def _vectorscan(patterns: Sequence[str], folder: Path | None) -> Vectorscan:
     """As it was kept in this folder, else compiled, and kept there."""
     if folder is None:
         return Vectorscan.compiled(patterns)
-    made_of = scanner_file.fingerprint(f"hyperscan {_hyperscan().__version__}", patterns)
+    made_of = _made_of(patterns)
     if (data := scanner_file.kept(folder, made_of)) is not None:
         with suppress(NoVectorscan):
             return Vectorscan.loaded(data)
     built = Vectorscan.compiled(patterns)
     scanner_file.keep(folder, made_of, built.serialised())
     return built
+
+
+def _made_of(patterns: Sequence[str]) -> str:
+    return scanner_file.fingerprint(f"hyperscan {_hyperscan().__version__}", patterns)
+
+
+def _is_kept(folder: Path) -> bool:
+    """Without the library there is nothing to keep."""
+    with suppress(NoVectorscan):
+        return scanner_file.kept(folder, _made_of(TRIGGERS)) is not None
+    return True
+
+
+def _compile_apart(folder: Path) -> None:
+    """In another process; whatever goes wrong there is done here instead, at the price of its memory."""
+    command = (sys.executable, "-m", "agents.masking.compile_scanner", str(folder))
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(command, check=False, timeout=COMPILE_SECONDS, capture_output=True)
 
 
 def _hyperscan() -> Any:
