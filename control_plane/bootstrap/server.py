@@ -26,8 +26,8 @@ from control_plane.delivery.gateway import Gateway
 from control_plane.delivery.identification import Identification
 from control_plane.delivery.pulse import Pulse
 from control_plane.delivery.redis_store import RedisStore
-from control_plane.delivery.server import GatewayServer
 from control_plane.delivery.sample_rows import SamplePreviews
+from control_plane.delivery.server import GatewayServer
 from control_plane.delivery.service import Fleet
 from control_plane.delivery.session import Exchange
 from control_plane.delivery.switchboard import Switchboard

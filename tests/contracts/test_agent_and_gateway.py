@@ -245,7 +245,7 @@ async def test_sample_rows_are_masked_by_a_connected_agent_and_by_nobody_else(
         with pytest.raises(Invalid, match="no column 'colour'"):
             await previews.show(grant, SUM_YAML, [{"colour": "red"}])
     assert (found["currency"].shown, found["currency"].rule) == ("<EMAIL>", "platform:default.string")
-    assert [(one.why, one.kinds[0]) for one in found["units"].near][0] == ("checksum", "CARD")
+    assert next((one.why, one.kinds[0]) for one in found["units"].near) == ("checksum", "CARD")
 
 
 async def test_a_revoked_agent_gets_nothing_any_more(

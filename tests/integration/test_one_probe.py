@@ -137,6 +137,17 @@ def test_what_masking_did_is_told_by_field_and_rule(stack, tmp_path):
     assert "charges.latency (charge)" in page
 
 
+def test_a_planted_card_came_through_with_the_rows_and_is_no_row(stack, tmp_path):
+    template = tmp_path / "charge.yaml"
+    template.write_text(CHARGE)
+    approve(stack, template)
+    rows = rows_of(stack.run(ADA, "run", str(template), "--rows", "5", "-o", "jsonl").stdout)
+    assert [row["id"][:2] for row in rows] == ["o-"] * 5
+    (counted,) = stack.json(ADA, "masking", "canaries")
+    assert counted["hidden"] >= 1
+    assert "planted card" not in stack.run(ADA, "notices").stdout
+
+
 CHARGE = """\
 apiVersion: probegate/v1
 kind: ProbeTemplate
