@@ -35,6 +35,7 @@ from control_plane.foundation.uninterrupted import uninterrupted
 
 HELLO_SECONDS: Final = 10.0
 REFRESH: Final = timedelta(seconds=15)  # a quarter of the default lease
+AGAIN: Final = timedelta(seconds=1)  # while Redis does not answer, or not with all of it
 MAX_QUESTIONS: Final = 8  # open at once to one agent, which answers four at a time
 MAX_RUNNING: Final = 10_000  # tracepoints that a Hello may name
 MAX_ID: Final = 128  # bytes of identifiers in reports
@@ -145,30 +146,32 @@ class Session:
             await self._context.write(await self._out.take())
 
     async def _keep_in_step(self, feed: TenantFeed) -> None:
-        reconcile_at = 0.0
+        seen_at = reconcile_at = 0.0
         loop = asyncio.get_running_loop()
         while True:
             self._changed.clear()
-            due = loop.time() >= reconcile_at
-            if due:
+            if loop.time() >= seen_at:
                 await uninterrupted(self._with.deliveries.seen(self._known))
-                reconcile_at = loop.time() + REFRESH.total_seconds()
-            await self._step(feed, reconcile=due)
+                seen_at = loop.time() + REFRESH.total_seconds()
+            due = loop.time() >= reconcile_at
+            whole = await self._step(feed, reconcile=due)
+            if due:  # what could not be told is still owed
+                reconcile_at = loop.time() + (REFRESH if whole else AGAIN).total_seconds()
             try:
                 async with asyncio.timeout(max(0.0, reconcile_at - loop.time())):
                     await self._changed.wait()
             except TimeoutError:
                 continue
 
-    async def _step(self, feed: TenantFeed, *, reconcile: bool) -> None:
-        """Send the difference between what this agent should run and what it has."""
+    async def _step(self, feed: TenantFeed, *, reconcile: bool) -> bool:
+        """Send the difference between what this agent should run and what it has. False: not all of it could be read."""
         retracted, self._retracted = self._retracted, {}
         try:
             snapshot = await feed.snapshot()
         except DependencyUnavailable:  # the feed has said so; without heartbeats the lease ends what runs
             self._retracted = retracted | self._retracted
-            await asyncio.sleep(1.0)
-            return
+            await asyncio.sleep(AGAIN.total_seconds())
+            return False
         desired = {spec.tracepoint_id: spec for spec in snapshot.specs if self._known.uri in spec.audience}
         if self._known.agent in snapshot.locked:
             self._withheld |= {name: spec.version for name, spec in desired.items()}
@@ -194,6 +197,7 @@ class Session:
             self._has = {name: version for name, version in self._has.items() if name in desired}
             whole = gateway_pb2.Reconcile(desired={name: spec.version for name, spec in desired.items()})
             self._out.put("reconcile", gateway_pb2.ServerMessage(reconcile=whole))
+        return snapshot.complete
 
     def _deliver(self, spec: DeliverableSpec) -> None:
         sent = gateway_pb2.Desired(envelope=spec.envelope, nonce=str(next(self._numbers)))
