@@ -19,7 +19,11 @@ def test_an_envelope_of_an_earlier_key_is_still_ours() -> None:
     assert Signer(Ed25519PrivateKey.generate(), (KEY.public_key(),)).reopen(SEALED.envelope) == SEALED
 
 
-@pytest.mark.parametrize("envelope", [b"", b"{}", SEALED.envelope.replace(b'"sig":"', b'"sig":"A')])
+@pytest.mark.parametrize(
+    "envelope",
+    [b"", b"{}", SEALED.envelope.replace(b'"sig":"', b'"sig":"A')],
+    ids=["empty", "no envelope", "another signature"],  # the same in every worker: the key is made anew in each
+)
 def test_what_was_changed_is_not_ours(envelope: bytes) -> None:
     with pytest.raises(Conflict):
         Signer(KEY).reopen(envelope)
