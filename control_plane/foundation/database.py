@@ -70,6 +70,14 @@ class UtcDateTime(TypeDecorator[datetime]):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+class _Turn:
+    """Whose transaction it is on SQLite, in one event loop."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.holder: asyncio.Task[Any] | None = None
+
+
 class Database:
     """Opens transactions on `sqlite+aiosqlite:///…` or `postgresql+asyncpg://…`.
 
@@ -87,7 +95,7 @@ class Database:
         else:
             event.listen(self.engine.sync_engine, "do_connect", _connected_or_unreachable)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
-        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()
 
     @asynccontextmanager
     async def transaction(self, tenant: TenantId | EveryTenant) -> AsyncIterator[AsyncSession]:
@@ -105,8 +113,15 @@ class Database:
         if not self.is_sqlite:
             yield
             return
-        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-            yield
+        turn, task = self._turns.setdefault(asyncio.get_running_loop(), _Turn()), asyncio.current_task()
+        if turn.holder is not None and turn.holder is task:
+            raise RuntimeError("a transaction was opened inside another one: it would wait for itself; use `within`")
+        async with turn.lock:
+            turn.holder = task
+            try:
+                yield
+            finally:
+                turn.holder = None
 
     @asynccontextmanager
     async def owner(self) -> AsyncIterator[AsyncConnection]:

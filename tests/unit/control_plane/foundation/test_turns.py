@@ -41,3 +41,12 @@ async def test_a_cancelled_wait_leaves_the_queue(own) -> None:
         given_up.cancel()
     await asyncio.wait_for(next_one, 5)
     assert given_up.cancelled() or given_up.done()
+
+
+async def test_a_transaction_inside_another_is_refused_instead_of_waiting_for_itself(own) -> None:
+    async with own.transaction(NO_TENANT):
+        with pytest.raises(RuntimeError, match="inside another"):
+            async with own.transaction(NO_TENANT):
+                pass
+    async with own.transaction(NO_TENANT) as session:
+        assert await session.scalar(text("SELECT 1")) == 1
