@@ -44,7 +44,9 @@ class Batch(_message.Message):
     final: _builtins.bool
     """The agent's last batch of this tracepoint: the accounting is final."""
     end_reason: _builtins.str
-    """Set with `final`: ttl | deleted | revoked | locked | lease | budget | max_hits | target_exited | canary | error"""
+    """Set with `final`: ttl | deleted | revoked | locked | lease | budget | max_hits | target_exited | host_owner |
+    canary | error
+    """
     canary: _builtins.int
     """Not 0: the one row was planted by the agent, with the card of this minute (wire.canary); it is looked at, not kept."""
     @_builtins.property
