@@ -28,6 +28,7 @@ from control_plane.foundation.audit_trail import AuditAction, AuditEvent, Outcom
 from control_plane.foundation.database import Database
 from control_plane.foundation.errors import Invalid, NotFound
 from control_plane.foundation.identifiers import TenantId
+from control_plane.foundation.uninterrupted import uninterrupted
 from control_plane.policy.model import Grant
 
 MAX_PAGE: Final = 1000  # entries in one answer; at most 64 MiB of the largest ones, some 500 KiB of usual ones
@@ -172,9 +173,12 @@ class AuditReading:
         for start in range(first, size, EXPORT_CHUNK):
             end = min(start + EXPORT_CHUNK, size)
             chunk = _entries(tenant).where(AuditEntryRow.number >= start, AuditEntryRow.number < end)
-            async with self._database.transaction(tenant) as session:
-                rows = (await session.execute(chunk.order_by(AuditEntryRow.number))).all()
-            yield b"".join(audit_lines.entry_line(_stored(row.leaf), _stored(row.entry)) for row in rows)
+            yield await uninterrupted(self._chunk(tenant, chunk.order_by(AuditEntryRow.number)))
+
+    async def _chunk(self, tenant: TenantId, wanted: _Entries) -> bytes:
+        async with self._database.transaction(tenant) as session:
+            rows = (await session.execute(wanted)).all()
+        return b"".join(audit_lines.entry_line(_stored(row.leaf), _stored(row.entry)) for row in rows)
 
     async def _note(self, session: AsyncSession, grant: Grant, what: str, detail: Mapping[str, object]) -> int:
         event = AuditEvent(

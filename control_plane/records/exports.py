@@ -22,6 +22,8 @@ from pyarrow import parquet
 
 from control_plane.foundation.database import Database
 from control_plane.foundation.errors import NotFound
+from control_plane.foundation.identifiers import TenantId
+from control_plane.foundation.uninterrupted import uninterrupted
 from control_plane.policy.model import Grant
 from control_plane.records.arrow_batches import stored_batch
 from control_plane.records.model import Column, Table
@@ -80,12 +82,15 @@ class RecordExports:
         pieces = self._lines(batches, chosen, form) if form in {Format.CSV, Format.JSONL} else _file(batches, form)
         return Export(table, chosen.version, form, pieces)
 
+    async def _some(self, tenant: TenantId, table: Table, position: int, end: int) -> list[tuple[int, bytes]]:
+        async with self._database.transaction(tenant) as session:
+            rows = await batches_of_version(session, tenant, table.name, table.version, position)
+            return [(row.position, row.arrow) for row in rows if row.position < end]
+
     async def _batches(self, grant: Grant, table: Table, end: int) -> AsyncIterator[pa.RecordBatch]:
         position = 0
         while True:
-            async with self._database.transaction(grant.resource.tenant) as session:
-                rows = await batches_of_version(session, grant.resource.tenant, table.name, table.version, position)
-                found = [(row.position, row.arrow) for row in rows if row.position < end]
+            found = await uninterrupted(self._some(grant.resource.tenant, table, position, end))
             for _, arrow in found:
                 yield stored_batch(arrow)
             if not found:

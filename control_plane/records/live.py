@@ -1,18 +1,20 @@
 """Rows as they arrive -> events: `rows`, `accounting` when it changed, `end` when the tracepoint is over and drained.
 
 Woken at once by batches that this process stored, and looking by itself for those of other replicas. The grant is asked
-for again from time to time: a stream outlives no right. Every event's id is a place to resume behind.
+for again from time to time: a stream outlives no right. Every event's id is a place to resume behind. Whoever reads may go
+at any moment; a transaction that runs then is let end.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from control_plane.foundation.clock import Clock
 from control_plane.foundation.errors import ProbegateError
+from control_plane.foundation.uninterrupted import uninterrupted
 from control_plane.policy.model import Grant
 from control_plane.records.arrivals import Arrivals
 from control_plane.records.model import Place, Row, TracepointFacts
@@ -53,7 +55,7 @@ class Quiet:
 
 
 Event = Rows | Counted | End | Quiet
-AskAgain = Callable[[], Awaitable[Grant]]
+AskAgain = Callable[[], Coroutine[Any, Any, Grant]]
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,9 @@ class LiveRecords:
                 now = self._clock.now()
                 try:
                     if now - asked >= ASK_AGAIN:
-                        grant, asked = await ask_again(), now
-                    look = await self._look(grant, table, tracepoint, place, log=now - logged >= LOG_EVERY)
+                        grant, asked = await uninterrupted(ask_again()), now
+                    log = now - logged >= LOG_EVERY
+                    look = await uninterrupted(self._look(grant, table, tracepoint, place, log=log))
                 except ProbegateError as error:
                     yield End(error.code, counted, place)
                     return

@@ -1,16 +1,19 @@
 """Rows come back exactly, in order, to those of their tenant, and never without an entry in the log."""
 
+import asyncio
 import csv
 import io
 import json
 import math
 from datetime import timedelta
 
+import anyio
 import httpx
 import pyarrow as pa
 import pytest
 from fastapi import FastAPI
 from pyarrow import parquet
+from sqlalchemy import text
 
 from agents.decoding import rows as agents_rows
 from control_plane.foundation.audit_trail import AuditAction
@@ -306,3 +309,27 @@ async def test_an_export_over_http_names_its_file(intake, http):
     answer = await http.get("/tables/money_sum/export", params={"format": "csv"})
     assert 'filename="money_sum-v1.csv"' in answer.headers["content-disposition"]
     assert len(answer.text.splitlines()) == 13
+
+
+@pytest.mark.parametrize("what", ["stream", "export"])
+async def test_who_goes_in_the_middle_of_a_look_leaves_no_transaction_behind(
+    intake, live, exports, database, monkeypatch, what
+):
+    monkeypatch.setattr("control_plane.records.live.LOOK_EVERY", timedelta(0))
+    await fill(intake, 2)
+
+    async def read(answer) -> None:
+        async for _ in answer:
+            pass
+
+    for moments in range(0, 400, 5):
+        export = await exports.open(READ, "money_sum", Format.CSV)
+        stream = await live.opened(READ, "money_sum", "tp_1", None, again)
+        async with (
+            anyio.create_task_group() as connection
+        ):  # as the web server ends an answer that nobody reads any more
+            connection.start_soon(read, export.pieces if what == "export" else stream)
+            await asyncio.sleep(moments * 0.00005)
+            connection.cancel_scope.cancel()
+        async with asyncio.timeout(5), database.transaction("acme") as session:
+            assert await session.scalar(text("SELECT 1")) == 1
