@@ -73,7 +73,8 @@ class Life:
         self._resting = False  # no call runs on a thread: the probe may be looked at from the event loop
         self._detail = ""
         self._extended = False
-        self._told: Accounting | None = None
+        self._told: Accounting | None = None  # by rows or by a status
+        self._reported: Accounting | None = None  # by a status: what people see beside the tracepoint
         self._changes = 0
         self._searched = -1  # the process table's number when the target was last looked for
         # As of the last call on a thread.
@@ -156,6 +157,7 @@ class Life:
         )
         if self._told is not None:
             status.accounting.CopyFrom(accounting_message(self._told))
+            self._reported = self._told
         self._shared.reports.report(status)
 
     # --- the task --------------------------------------------------------------------------------------------
@@ -235,7 +237,7 @@ class Life:
             if _since(self._told_at, now) > STATUS_SECONDS:
                 self._told_at = now
                 self._hits_told = self._probe.hits
-                if self._told != accounting:
+                if self._reported != accounting:
                     self._told = accounting
                     self.report()
             if not self._probe.pressed():

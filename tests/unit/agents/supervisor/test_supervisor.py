@@ -601,3 +601,15 @@ async def test_a_newer_version_that_comes_while_the_older_one_ends_lives(agent, 
     await retracted
     await agent.armed(1)
     assert agent.supervisor.running() == {name: 2}
+
+
+async def test_a_probe_that_sends_rows_all_the_time_tells_its_counts_beside_them(agent, host, monkeypatch):
+    monkeypatch.setattr(life, "STATUS_SECONDS", 0.0)
+    await agent.want(spec(template()))
+    await agent.armed()
+    host.armed[0].fire(1, 2, 3)
+    await until(lambda: agent.gateway.rows == [1, 2, 3])
+    host.pass_time(timedelta(seconds=1))
+    host.armed[0].fire(4)
+    await until(lambda: any(status.accounting.delivered == 4 for status in agent.gateway.statuses))
+    assert agent.gateway.last_state == gateway_pb2.STATE_ARMED
