@@ -230,3 +230,5 @@ class TestEnds:
         assert len(held) == 1
         os.kill(held[0], signal.SIGKILL)
         self.assert_gone(stack, running)
+        # It is started again when every lease is over; then what is asked for runs again, as before.
+        assert until(lambda: stack.run(ADA, "run", str(OUR_SCRIPT), "--rows", "1", "-o", "jsonl").returncode == 0)
