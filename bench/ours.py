@@ -19,7 +19,8 @@ from agents.runtime.features import probe_kernel
 from agents.runtime.model import ArmRequest
 from agents.runtime.service import arm
 from agents.stages.accounting import account
-from agents.stages.probe import DRAIN
+from agents.stages.probe import DRAIN, GATHER_ROWS
+from agents.supervisor.pulse import BUSY_SECONDS
 from bench.figure import ROOT
 from bench.workload import CAPTURED, Workload
 from language import expressions
@@ -30,8 +31,8 @@ CAPTURES: Final = ("id", "units", "cents", "customer")  # the arguments' names i
 LIMITS: Final = LimitSpec(
     ttl=timedelta(minutes=10), max_events_per_second=2_000_000_000, max_hits=1 << 40, max_string=64
 )
-FULL_BATCH: Final = DRAIN // 2  # smaller ones are dominated by what a batch costs, however little there is to do
-PAUSE_SECONDS: Final = 0.002  # between two looks into an empty ring
+COSTED: Final = DRAIN  # rows for which the CPU is told together: batches are small when the machine has time
+PAUSE_SECONDS: Final = BUSY_SECONDS  # between two looks into a ring that is not pressed: as the agent does
 _SETTLE_SECONDS: Final = 0.02
 
 
@@ -54,10 +55,11 @@ class Probegate:
         self._rows = 0
         self._last: tuple[object, ...] | None = None
         self._before = (0, 0)
+        self._costed = (0, 0)  # CPU time in ns and rows at the last figure
         self.arm_seconds = 0.0
         self.delivered = 0
         self.hits = self.lost = 0
-        self.batch_costs: list[float] = []  # us of CPU an event, drain and decode together, one for each full batch
+        self.batch_costs: list[float] = []  # us of CPU an event, drain and decode together, one for every COSTED rows
 
     def __enter__(self) -> Self:
         process = ProcFs().find(self._workload.pid)
@@ -108,18 +110,24 @@ class Probegate:
     def _counts(self) -> tuple[int, int]:
         return self._rows, self._probe.counters()[Counter.HITS]
 
+    def _spend(self) -> None:
+        """A figure for every COSTED rows, looks into the empty ring between them included."""
+        now, rows = time.thread_time_ns(), self._rows
+        if rows - self._costed[1] >= COSTED:
+            self.batch_costs.append((now - self._costed[0]) / 1e3 / (rows - self._costed[1]))
+            self._costed = (now, rows)
+
     def _read(self) -> None:
+        self._costed = (time.thread_time_ns(), self._rows)
         while True:
             ending = self._stop.is_set()  # looked at before the ring: what came until then is taken
-            start = time.thread_time_ns()
             records = self._probe.drain(DRAIN)
             if len(records):
                 columns = decode(self._program.layout, records, self._offset, None).columns
                 self._rows += columns.num_rows
-                if len(records) >= FULL_BATCH:
-                    self.batch_costs.append((time.thread_time_ns() - start) / 1e3 / len(records))
+                self._spend()
                 self._last = tuple(columns.column(name)[-1].as_py() for name in CAPTURES[1:])
             elif ending:
                 return
-            else:
+            if len(records) < GATHER_ROWS and not ending:
                 time.sleep(PAUSE_SECONDS)
