@@ -240,9 +240,10 @@ class Supervisor:
             return stopped
 
     async def _ended_here(self, why: Mapping[str, str]) -> tuple[list[str], list[str]]:
-        for key, words in why.items():
-            await self._retire(key, self._lives[key].spec.version, EndReason.HOST_OWNER)
+        for key, words in why.items():  # all out of their targets first, then one writing
             self._lives[key].end(EndReason.HOST_OWNER, words)
+            self._retirements.add(key, self._lives[key].spec.version, EndReason.HOST_OWNER)
+        await self._retirements.settled()
         if why:
             await asyncio.wait([self._tasks[key] for key in why], timeout=STOP_SECONDS)
         over = {key for key in why if not self._lives[key].alive}

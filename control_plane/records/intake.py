@@ -179,6 +179,8 @@ def _checked(batch: records_pb2.Batch) -> pa.RecordBatch | None:
         raise BadBatch("its receipts are not those of a plan")
     if batch.end_reason and not _WORD.fullmatch(batch.end_reason):
         raise BadBatch("end_reason is one word")
+    if batch.canary and batch.rows != 1:
+        raise BadBatch("what an agent plants is one row: nothing else may go uncounted")
     lost = batch.accounting.lost
     if len(lost) > MAX_LOST_REASONS or not all(_WORD.fullmatch(reason) for reason in lost):
         raise BadBatch(f"expected at most {MAX_LOST_REASONS} reasons of loss, each one word")

@@ -79,3 +79,10 @@ async def test_an_alarm_is_over_with_the_next_hidden_card(intake, database):
     await intake.store("acme", "ag_1", planted(1, CARD))
     assert await intake.store("acme", "ag_1", planted(2, "<CARD>")) == ""
     assert await open_notices(database) == ()
+
+
+@pytest.mark.parametrize("rows", [[], ["<CARD>", "a row of the program"]])
+async def test_rows_of_a_program_cannot_pass_as_planted_ones(intake, canaries, rows):
+    sent = wire_batch(1, pa.array(rows, pa.string()), canary=MINUTE, hits=len(rows))
+    assert (await intake.store("acme", "ag_1", sent)).startswith("bad_batch: what an agent plants is one row")
+    assert await canaries.counts(READ) == ()
